@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"runtime"
+	"strings"
+
+	"github.com/tagwarden/tagwarden/lab/internal/cluster"
+	"github.com/tagwarden/tagwarden/lab/internal/progress"
+)
+
+// chooseMode decides whether this machine can run a real node, after it has
+// installed what is missing where that is allowed.
+func chooseMode(ctx context.Context, out *progress.Printer, o *options) (cluster.Mode, error) {
+	if o.simulated {
+		out.Step("SIMULATED NODE, as asked for: control plane only, no container runs")
+		return cluster.Simulated, nil
+	}
+	why := ""
+	switch {
+	case runtime.GOOS != "linux":
+		why = "a real node needs Linux, this is " + runtime.GOOS
+	case os.Geteuid() != 0:
+		why = "a real node needs root"
+	default:
+		var err error
+		if why, err = installMissing(ctx, out, o.noInstall); err != nil {
+			return "", err
+		}
+	}
+	if why == "" {
+		return cluster.Real, nil
+	}
+	out.Step("SIMULATED NODE: %s, so the control plane runs alone and no container runs", why)
+	return cluster.Simulated, nil
+}
+
+// installMissing installs the programs that a node needs, and returns what is
+// still missing as a reason.
+func installMissing(ctx context.Context, out *progress.Printer, forbidden bool) (string, error) {
+	names, packages := cluster.MissingTools()
+	if len(names) == 0 {
+		return "", nil
+	}
+	missing := "missing: " + strings.Join(names, ", ")
+	if _, err := exec.LookPath("apt-get"); err != nil || forbidden {
+		return missing, nil
+	}
+	out.Step("%s: installing %s with apt-get", missing, strings.Join(packages, " "))
+	install := append([]string{"install", "-y", "--no-install-recommends"}, packages...)
+	for _, args := range [][]string{{"update"}, install} {
+		cmd := exec.CommandContext(ctx, "apt-get", args...)
+		// The packages must not start services: the lab runs its own.
+		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1")
+		if text, err := cmd.CombinedOutput(); err != nil {
+			if ctx.Err() != nil {
+				return "", ctx.Err()
+			}
+			out.Step("apt-get %s: %v: %s", args[0], err, lastLine(string(text)))
+			return missing, nil
+		}
+	}
+	if names, _ := cluster.MissingTools(); len(names) > 0 {
+		return "", fmt.Errorf("still missing after the installation: %s", strings.Join(names, ", "))
+	}
+	out.Step("installed %s", strings.Join(packages, " "))
+	return "", nil
+}
+
+func lastLine(text string) string {
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return lines[len(lines)-1]
+}
