@@ -4,10 +4,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"os"
 	"os/signal"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -28,6 +32,8 @@ func main() {
 		time.Sleep(200 * time.Millisecond)
 		fmt.Println("this program always fails")
 		os.Exit(1)
+	case "flaky":
+		flaky(args)
 	case "true":
 	case "echo":
 		for _, a := range args {
@@ -54,6 +60,31 @@ func serve() {
 		}
 		fmt.Fprintf(conn, "HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n\r\n%s", len(page), page)
 		conn.Close()
+	}
+}
+
+// flaky fails until it has been started as often as its argument says. It
+// counts in the folder /data, which outlives the container.
+func flaky(args []string) {
+	const count = "/data/starts"
+	want, err := strconv.Atoi(strings.Join(args, " "))
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(127)
+	}
+	before, err := os.ReadFile(count)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		fmt.Println(err)
+		os.Exit(127)
+	}
+	now := append(before, '.')
+	if err := os.WriteFile(count, now, 0o644); err != nil {
+		fmt.Println(err)
+		os.Exit(127)
+	}
+	if len(now) < want {
+		fmt.Printf("start %d of %d fails\n", len(now), want)
+		os.Exit(1)
 	}
 }
 

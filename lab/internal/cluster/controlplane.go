@@ -58,6 +58,10 @@ func (s *State) controlPlane(node string) []Part {
 				node, "kube-controller-manager", "--use-service-account-credentials=true",
 				"--service-account-private-key-file=" + s.key("sa"), "--root-ca-file=" + s.cert("ca"),
 				"--cluster-signing-cert-file=" + s.cert("ca"), "--cluster-signing-key-file=" + s.key("ca"),
+				// A new node is tainted until this monitor has looked at it.
+				"--node-monitor-period=500ms",
+				// Each controller first asks for a token of its own.
+				"--kube-api-qps=500", "--kube-api-burst=1000",
 			}, s.controllerFlags("controller-manager")...),
 			Ready: Probe{"http", "https://" + s.addr("controller-manager") + "/healthz"},
 		},

@@ -138,6 +138,7 @@ serializeImagePulls: false
 registryPullQPS: 0
 eventRecordQPS: 0
 maxPods: 100
+crashLoopBackOff: {maxContainerRestartPeriod: 1s}
 nodeStatusUpdateFrequency: 4s
 `, s.Network.Gateway, s.Ports["kubelet"], s.Ports["kubelet-health"], s.cert("kubelet"), s.key("kubelet"), s.cert("ca"),
 		s.ContainerdSocket(), s.Name, s.path("kubelet", "plugins"))

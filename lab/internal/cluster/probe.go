@@ -108,3 +108,6 @@ func logTail(file string, lines int) string {
 	all := strings.Split(strings.TrimSpace(string(data)), "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
 }
+
+// Final marks an error that ends a [Poll] at once.
+func Final(err error) error { return &finalError{err} }

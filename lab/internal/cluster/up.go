@@ -230,7 +230,7 @@ func (d Driver) startPart(ctx context.Context, s *State, part Part) error {
 	err = Poll(ctx, 50*time.Millisecond, func(ctx context.Context) error {
 		err := part.Ready.check(ctx, client)
 		if err != nil && !rec.Alive() {
-			return &finalError{fmt.Errorf("it ended; the end of %s:\n%s", s.LogFile(part.Name), logTail(s.LogFile(part.Name), 8))}
+			return Final(fmt.Errorf("it ended; the end of %s:\n%s", s.LogFile(part.Name), logTail(s.LogFile(part.Name), 8)))
 		}
 		return err
 	})

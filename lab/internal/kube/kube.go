@@ -37,13 +37,27 @@ type PodSpec struct {
 	InitContainers                []Container `json:"initContainers,omitempty"`
 	Containers                    []Container `json:"containers"`
 	EphemeralContainers           []Container `json:"ephemeralContainers,omitempty"`
+	Volumes                       []Volume    `json:"volumes,omitempty"`
+}
+
+// A Volume is an empty folder that lives as long as its pod.
+type Volume struct {
+	Name     string   `json:"name"`
+	EmptyDir struct{} `json:"emptyDir"`
+}
+
+// A Mount puts a [Volume] into a container.
+type Mount struct {
+	Name string `json:"name"`
+	Path string `json:"mountPath"`
 }
 
 // A Container is a container of any kind in a [PodSpec].
 type Container struct {
 	Name            string   `json:"name"`
 	Image           string   `json:"image"`
-	Args            []string `json:"args,omitempty"`
+	Command         []string `json:"command,omitempty"`
+	Mounts          []Mount  `json:"volumeMounts,omitempty"`
 	ImagePullPolicy string   `json:"imagePullPolicy,omitempty"`
 	// RestartPolicy Always makes an init container a sidecar.
 	RestartPolicy string `json:"restartPolicy,omitempty"`

@@ -1,0 +1,220 @@
+// Package verdict compares what Tagwarden reported with what really happened.
+// It only calculates: the caller says what happened and what was reported.
+package verdict
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// A Start is the part of a line of "tagwarden watch -o events" that is
+// compared.
+type Start struct {
+	Namespace   string `json:"namespace"`
+	Pod         string `json:"pod"`
+	PodUID      string `json:"pod_uid"`
+	Container   string `json:"container"`
+	Kind        string `json:"kind"`
+	ContainerID string `json:"container_id"`
+	Reference   string `json:"reference"`
+	Image       string `json:"image"`
+	ImageID     string `json:"image_id"`
+	Digest      string `json:"digest"`
+	Existing    bool   `json:"existing"`
+}
+
+// An Alert is the part of an alert in Falco's JSON form that is compared.
+type Alert struct {
+	Rule   string         `json:"rule"`
+	Output string         `json:"output"`
+	Fields map[string]any `json:"output_fields"`
+}
+
+func (a Alert) is(namespace, pod, container string) bool {
+	return a.Fields["k8s.ns.name"] == namespace && a.Fields["k8s.pod.name"] == pod && a.Fields["container.name"] == container
+}
+
+// Lines decodes the complete JSON lines of data. A last line without its end
+// is still being written and is left out.
+func Lines[T any](data []byte) ([]T, error) {
+	var all []T
+	for line := range strings.Lines(string(data)) {
+		if !strings.HasSuffix(line, "\n") || strings.TrimSpace(line) == "" {
+			continue
+		}
+		var v T
+		if err := json.Unmarshal([]byte(line), &v); err != nil {
+			return all, fmt.Errorf("%q: %w", strings.TrimSpace(line), err)
+		}
+		all = append(all, v)
+	}
+	return all, nil
+}
+
+// Expect is what happened to one container, and so what must be reported.
+type Expect struct {
+	Namespace, Pod, Container string
+	// Image is what the pod asks for, as it is written there.
+	Image string
+	// Kind is compared where a source reports one.
+	Kind string
+	// Digest of the image in the registry; "" when it does not matter.
+	Digest string
+	// Starts is how often the container started; 0 means never.
+	Starts int
+	// IDs are the ids of started containers that are known for certain.
+	IDs []string
+	// Alert is whether each start is worth an alert.
+	Alert bool
+}
+
+// Reports is what one source said.
+type Reports struct {
+	Source string
+	Starts []Start
+	Alerts []Alert
+}
+
+// A Finding is what one source made of one expectation.
+type Finding struct {
+	Observed string   // for the table
+	Problems []string // none: it is as expected
+}
+
+// Check compares what one source reported about one container.
+func Check(e Expect, r Reports) Finding {
+	var f Finding
+	problem := func(format string, args ...any) {
+		f.Problems = append(f.Problems, fmt.Sprintf("%s: %s/%s/%s: %s", r.Source, e.Namespace, e.Pod, e.Container, fmt.Sprintf(format, args...)))
+	}
+	var seen []Start
+	for _, s := range r.Starts {
+		if s.Namespace == e.Namespace && s.Pod == e.Pod && s.Container == e.Container {
+			seen = append(seen, s)
+		}
+	}
+	alerts := 0
+	for _, a := range r.Alerts {
+		if a.is(e.Namespace, e.Pod, e.Container) {
+			alerts++
+		}
+	}
+	f.Observed = observed(len(seen), alerts)
+
+	if len(seen) != e.Starts {
+		problem("%d starts reported, want %d", len(seen), e.Starts)
+	}
+	want := 0
+	if e.Alert {
+		want = e.Starts
+	}
+	if alerts != want {
+		problem("%d alerts, want %d", alerts, want)
+	}
+	ids := map[string]int{}
+	for _, s := range seen {
+		ids[s.ContainerID]++
+		if s.Reference != e.Image {
+			problem("reference %q, want %q", s.Reference, e.Image)
+		}
+		if e.Digest != "" && s.Digest != e.Digest {
+			problem("digest %q, want %q", s.Digest, e.Digest)
+		}
+		if s.Kind != "" && e.Kind != "" && s.Kind != e.Kind {
+			problem("kind %q, want %q", s.Kind, e.Kind)
+		}
+		if s.PodUID == "" {
+			problem("no pod UID")
+		}
+	}
+	for _, id := range sortedKeys(ids) {
+		if n := ids[id]; n > 1 {
+			problem("container %.12s reported %d times", id, n)
+		}
+	}
+	for _, id := range e.IDs {
+		if ids[id] == 0 {
+			problem("container %.12s not reported", id)
+		}
+	}
+	return f
+}
+
+func sortedKeys(m map[string]int) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+func observed(starts, alerts int) string {
+	switch {
+	case starts == 0 && alerts == 0:
+		return "nothing"
+	case starts == 1 && alerts == 0:
+		return "start, no alert"
+	case starts == 1 && alerts == 1:
+		return "start, alert"
+	case alerts == 0:
+		return fmt.Sprintf("%d starts, no alert", starts)
+	default:
+		return fmt.Sprintf("%d starts, %d alerts", starts, alerts)
+	}
+}
+
+func (e Expect) expected() string {
+	if e.Alert {
+		return observed(e.Starts, e.Starts)
+	}
+	return observed(e.Starts, 0)
+}
+
+// All checks every expectation against every source, and returns the table
+// for a person, the problems, and whether all is as expected.
+func All(expects []Expect, reports []Reports, label string) (table string, problems []string) {
+	header := []string{"POD", "IMAGE", "EXPECTED"}
+	for _, r := range reports {
+		header = append(header, strings.ToUpper(r.Source))
+	}
+	rows := [][]string{append(header, "RESULT"+label)}
+	for _, e := range expects {
+		name := e.Pod
+		if e.Container != e.Pod {
+			name += "/" + e.Container
+		}
+		row, result := []string{name, e.Image, e.expected()}, "OK"
+		for _, r := range reports {
+			f := Check(e, r)
+			row = append(row, f.Observed)
+			if len(f.Problems) > 0 {
+				result = "FAIL"
+				problems = append(problems, f.Problems...)
+			}
+		}
+		rows = append(rows, append(row, result))
+	}
+	return Table(rows), problems
+}
+
+// Table lays out rows in columns. Every row has as many cells as the first.
+func Table(rows [][]string) string {
+	width := make([]int, len(rows[0]))
+	for _, row := range rows {
+		for i, cell := range row {
+			width[i] = max(width[i], len(cell))
+		}
+	}
+	var b strings.Builder
+	for _, row := range rows {
+		line := ""
+		for i, cell := range row {
+			line += fmt.Sprintf("%-*s  ", width[i], cell)
+		}
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+	return b.String()
+}
