@@ -68,7 +68,7 @@ func newRoot() *cobra.Command {
 	root.PersistentFlags().StringVar(&o.state, "state", "", "folder for everything the lab writes (default .lab in the repository)")
 	root.AddCommand(
 		upCommand(o), downCommand(o), statusCommand(o), stopCommand(o), startCommand(o), pushCommand(o),
-		attackCommand(o), runCommand(o),
+		attackCommand(o), runCommand(o), recordCommand(o),
 		holdCommand(), enterCommand(), registryCommand(),
 	)
 	return root

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/tagwarden/tagwarden/lab/internal/cluster"
+	"github.com/tagwarden/tagwarden/lab/internal/gobuild"
 	"github.com/tagwarden/tagwarden/lab/internal/progress"
 )
 
@@ -35,14 +36,39 @@ func (o *options) driver() (cluster.Driver, string, error) {
 	if err != nil {
 		return cluster.Driver{}, "", err
 	}
-	state := o.state
-	if state == "" {
-		state = filepath.Join(filepath.Dir(source), ".lab")
-	}
-	if state, err = filepath.Abs(state); err != nil {
+	state, err := o.stateDir(source)
+	if err != nil {
 		return cluster.Driver{}, "", err
 	}
 	return cluster.Driver{Source: source, Bin: bin, Self: self, Out: progress.New(os.Stderr)}, state, nil
+}
+
+// stateDir returns the folder for everything a lab writes: the one asked for,
+// .lab in the repository, or one of the user where the repository may not be
+// written.
+func (o *options) stateDir(source string) (string, error) {
+	if o.state != "" {
+		return filepath.Abs(o.state)
+	}
+	repository := filepath.Dir(source)
+	if writable(repository) {
+		return filepath.Join(repository, ".lab"), nil
+	}
+	if dir := os.Getenv("XDG_STATE_HOME"); dir != "" {
+		return filepath.Join(dir, "tagwarden-lab"), nil
+	}
+	home, err := os.UserHomeDir()
+	return filepath.Join(home, ".local", "state", "tagwarden-lab"), err
+}
+
+// writable reports whether files can be created in dir.
+func writable(dir string) bool {
+	f, err := os.CreateTemp(dir, ".lab-probe-*")
+	if err != nil {
+		return false
+	}
+	f.Close()
+	return os.Remove(f.Name()) == nil
 }
 
 // loaded is for commands that need a lab that is up.
@@ -81,12 +107,9 @@ func findSource() (string, error) {
 // binDir returns where compiled binaries are kept between labs: beside the
 // source when that may be written, else in the user's cache.
 func binDir(source string) (string, error) {
-	bin := filepath.Join(source, "bin")
-	if err := os.MkdirAll(bin, 0o755); err == nil {
-		if f, err := os.CreateTemp(bin, ".probe-*"); err == nil {
-			f.Close()
-			return bin, os.Remove(f.Name())
-		}
+	bin := gobuild.Bin(source)
+	if err := os.MkdirAll(bin, 0o755); err == nil && writable(bin) {
+		return bin, nil
 	}
 	cache, err := os.UserCacheDir()
 	if err != nil {

@@ -84,7 +84,7 @@ func (d Driver) start(ctx context.Context, s *State, node string) error {
 		s.Parts = append(s.Parts, s.nodeParts(d.Self, node)...)
 	case Simulated:
 		workers = []string{"kwok"}
-		part, err := d.simulatedNode(ctx, s)
+		part, err := d.simulatedPart(ctx, s)
 		if err != nil {
 			return err
 		}
@@ -103,6 +103,11 @@ func (d Driver) start(ctx context.Context, s *State, node string) error {
 	g.Go(func() error { return d.StartParts(gctx, s, "etcd", "apiserver") })
 	if err := g.Wait(); err != nil {
 		return err
+	}
+	if s.Mode == Simulated {
+		if err := s.createSimulatedNode(ctx); err != nil {
+			return err
+		}
 	}
 	g, gctx = errgroup.WithContext(ctx)
 	for _, name := range append(workers, "controller-manager", "scheduler") {

@@ -29,7 +29,7 @@ const KubernetesVersion = "v1.37.2"
 // Quick builds pkg of the module in dir into out. It is for packages that
 // compile in seconds.
 func Quick(ctx context.Context, dir, pkg, out string, env ...string) error {
-	cmd := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags=-s -w", "-o", out, pkg)
+	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-trimpath", "-ldflags=-s -w", "-o", out, pkg)
 	cmd.Dir = dir
 	cmd.Env = append(os.Environ(), env...)
 	if text, err := cmd.CombinedOutput(); err != nil {
@@ -38,19 +38,44 @@ func Quick(ctx context.Context, dir, pkg, out string, env ...string) error {
 	return nil
 }
 
-// Node builds the binary with all Kubernetes parts and etcd into dir, unless
-// the one that is there was built from the same source, and returns its path.
+// Install builds pkg@version, which is not part of any module here, into out.
+func Install(ctx context.Context, pkg, out string) error {
+	dir, err := os.MkdirTemp(filepath.Dir(out), ".install-*")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	cmd := exec.CommandContext(ctx, "go", "install", "-trimpath", "-ldflags=-s -w", pkg)
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOBIN="+dir)
+	if text, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("go install %s: %w\n%s", pkg, err, bytes.TrimSpace(text))
+	}
+	name, _, _ := strings.Cut(filepath.Base(pkg), "@")
+	return os.Rename(filepath.Join(dir, name), out)
+}
+
+// Bin is the folder beside the source for what was built from it.
+func Bin(source string) string { return filepath.Join(source, "bin") }
+
+// Node returns the path of the binary with all Kubernetes parts and etcd. One
+// that was built from the same source is used from dir, or from [Bin] when
+// somebody else has built it there; else it is built into dir.
 func Node(ctx context.Context, source, dir string, p *progress.Printer) (string, error) {
-	out, stampFile := filepath.Join(dir, "node"), filepath.Join(dir, "node.stamp")
+	const file, stampFile = "node", "node.stamp"
 	stamp, err := stampOf(source)
 	if err != nil {
 		return "", err
 	}
-	if old, err := os.ReadFile(stampFile); err == nil && string(old) == stamp {
-		if _, err := os.Stat(out); err == nil {
-			return out, nil
+	for _, d := range []string{dir, Bin(source)} {
+		old, err := os.ReadFile(filepath.Join(d, stampFile))
+		if err != nil || string(old) != stamp {
+			continue
+		}
+		if _, err := os.Stat(filepath.Join(d, file)); err == nil {
+			return filepath.Join(d, file), nil
 		}
 	}
+	out := filepath.Join(dir, file)
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return "", err
 	}
@@ -59,7 +84,7 @@ func Node(ctx context.Context, source, dir string, p *progress.Printer) (string,
 		return "", err
 	}
 	p.Step("built etcd and Kubernetes %s", KubernetesVersion)
-	return out, os.WriteFile(stampFile, []byte(stamp), 0o644)
+	return out, os.WriteFile(filepath.Join(dir, stampFile), []byte(stamp), 0o644)
 }
 
 // linkerFlags sets the version the parts report: without it clients cannot
@@ -96,7 +121,7 @@ func compile(ctx context.Context, source, out string, p *progress.Printer) error
 	if err != nil {
 		return err
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-v", "-trimpath", "-ldflags="+linkerFlags(), "-o", out, "./node")
+	cmd := exec.CommandContext(ctx, "go", "build", "-v", "-buildvcs=false", "-trimpath", "-ldflags="+linkerFlags(), "-o", out, "./node")
 	cmd.Dir = source
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	stderr, err := cmd.StderrPipe()

@@ -3,10 +3,46 @@ package scenario
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	"github.com/tagwarden/tagwarden/lab/internal/kube"
 	"github.com/tagwarden/tagwarden/lab/internal/verdict"
 )
+
+// misleadingStatus starts a pod without a tag when the node knows the same
+// bytes by a full version already. Whoever reads the tag from the status, or
+// from the runtime's record, takes the mutable reference for a fixed one.
+func misleadingStatus(ctx context.Context, on *Stage) ([]verdict.Expect, error) {
+	const ns, fixed, untagged = "misleading-status", "nginx:1.25.3", "nginx"
+	if err := on.namespace(ctx, ns); err != nil {
+		return nil, err
+	}
+	var expects []verdict.Expect
+	for _, e := range []verdict.Expect{
+		{Pod: "fixed", Image: fixed},
+		{Pod: "untagged", Image: untagged, Alert: true},
+	} {
+		pod, err := on.run(ctx, ns, e.Pod, kube.PodSpec{Containers: []kube.Container{{Name: e.Pod, Image: e.Image}}})
+		if err != nil {
+			return nil, err
+		}
+		status := pod.Status.ContainerStatuses[0]
+		fmt.Fprintf(on.Out, "# %s asks for %s; its status says %s\n", e.Pod, e.Image, status.Image)
+		if !strings.HasSuffix(status.Image, "/"+fixed) {
+			return nil, fmt.Errorf("pod %s: status says %s, so it does not mislead; want %s", e.Pod, status.Image, fixed)
+		}
+		id, err := containerID(pod, e.Pod)
+		if err != nil {
+			return nil, err
+		}
+		e.Kind, e.Starts, e.IDs = "regular", 1, []string{id}
+		if e, err = on.expect(ctx, ns, e.Pod, e); err != nil {
+			return nil, err
+		}
+		expects = append(expects, e)
+	}
+	return expects, nil
+}
 
 // kinds starts one container of each kind in one pod.
 func kinds(ctx context.Context, on *Stage) ([]verdict.Expect, error) {

@@ -47,6 +47,7 @@ func NewStage(d cluster.Driver, s *cluster.State, out io.Writer) (*Stage, error)
 func All() []Scenario {
 	return []Scenario{
 		{Name: "lab010", Story: "Three pods run the same bytes: asked for by latest, by no tag, and by a full version", Play: mutableTags},
+		{Name: "misleading-status", Story: "A pod asks for no tag, and its status names a full version", Real: true, Play: misleadingStatus},
 		{Name: "kinds", Story: "An init container, a sidecar, a regular and an ephemeral container in one pod", Real: true, Play: kinds},
 		{Name: "restarts", Story: "A program fails twice, and each restart in place is a start", Real: true, Play: restarts},
 		{Name: "no-start", Story: "A reference that cannot be one and an image that is not there never start", Real: true, Play: noStart},

@@ -1,0 +1,120 @@
+package e2e
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+
+	"github.com/tagwarden/tagwarden/lab/internal/cluster"
+	"github.com/tagwarden/tagwarden/lab/internal/gobuild"
+	"github.com/tagwarden/tagwarden/lab/internal/play"
+	"github.com/tagwarden/tagwarden/lab/internal/progress"
+	"github.com/tagwarden/tagwarden/lab/internal/scenario"
+	"github.com/tagwarden/tagwarden/lab/internal/watch"
+)
+
+// TestScenarios brings up one lab and plays every scenario in it, while one
+// set of watchers runs through all of them: a start that is reported late or
+// twice, in whichever scenario, is a failure.
+func TestScenarios(t *testing.T) {
+	on, w := startLab(t)
+	for _, sc := range scenario.All() {
+		t.Run(sc.Name, func(t *testing.T) {
+			result, err := play.Scenario(t.Context(), on, w, sc)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Logf("%s\n%s", sc.Story, result.Table)
+			for _, p := range result.Problems {
+				t.Error(p)
+			}
+		})
+	}
+}
+
+// startLab brings up a lab with watchers for the time of the test. It skips
+// the test where no real node can run, and says why.
+func startLab(t *testing.T) (*scenario.Stage, *watch.Watchers) {
+	t.Helper()
+	switch names, _ := cluster.MissingTools(); {
+	case testing.Short():
+		t.Skip("-short: bringing up a cluster takes seconds at best, minutes at first")
+	case runtime.GOOS != "linux":
+		t.Skip("a real node needs Linux")
+	case os.Geteuid() != 0:
+		t.Skip("a real node needs root")
+	case len(names) > 0:
+		t.Skipf("a real node needs %s", strings.Join(names, ", "))
+	}
+	ctx := t.Context()
+	d := newDriver(t)
+	tagwarden, err := play.Tagwarden(ctx, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Not t.TempDir: its name is too long for the sockets in it.
+	dir, err := os.MkdirTemp("", "twlab-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			showLogs(t, dir)
+		}
+		if _, err := d.Down(context.WithoutCancel(ctx), dir); err != nil {
+			t.Error(err)
+		}
+	})
+	s, err := d.Up(ctx, dir, cluster.Real)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := watch.Start(ctx, s, tagwarden)
+	if w != nil {
+		t.Cleanup(func() {
+			for name, said := range w.Stop(ctx) {
+				t.Logf("tagwarden (%s) said:\n%s", name, said)
+			}
+		})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	on, err := scenario.NewStage(d, s, t.Output())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return on, w
+}
+
+// newDriver builds the lab's own binary, which plays some of the parts.
+func newDriver(t *testing.T) cluster.Driver {
+	t.Helper()
+	source, err := filepath.Abs("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	self := filepath.Join(t.TempDir(), "lab")
+	if err := gobuild.Quick(t.Context(), source, "./cmd/lab", self); err != nil {
+		t.Fatal(err)
+	}
+	bin := gobuild.Bin(source)
+	if err := os.MkdirAll(bin, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	return cluster.Driver{Source: source, Bin: bin, Self: self, Out: progress.New(os.Stderr)}
+}
+
+// showLogs prints the end of every part's log: the folder is removed.
+func showLogs(t *testing.T, dir string) {
+	t.Helper()
+	logs, _ := filepath.Glob(filepath.Join(dir, "log", "*.log"))
+	for _, file := range logs {
+		data, _ := os.ReadFile(file)
+		lines := strings.Split(strings.TrimSpace(string(data)), "\n")
+		t.Logf("the end of %s:\n%s", filepath.Base(file), strings.Join(lines[max(0, len(lines)-10):], "\n"))
+	}
+}
