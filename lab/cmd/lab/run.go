@@ -100,10 +100,8 @@ func scenarioList() string {
 
 // printResult writes the alerts, the table, and what was wrong.
 func printResult(w io.Writer, r play.Result) {
-	for _, source := range r.Alerts {
-		for _, a := range source.Alerts {
-			fmt.Fprintf(w, "%s: %s\n", source.Source, a.Output)
-		}
+	for _, a := range r.Alerts {
+		fmt.Fprintln(w, a)
 	}
 	fmt.Fprintf(w, "\n%s", r.Table)
 	for _, p := range r.Problems {

@@ -40,7 +40,8 @@ func Tagwarden(ctx context.Context, d cluster.Driver) (string, error) {
 type Result struct {
 	Table    string
 	Problems []string // none: everything was as expected
-	Alerts   []verdict.Reports
+	// Alerts are the texts of the scenario's alerts, each with its source.
+	Alerts []string
 }
 
 // Scenario plays one scenario and waits until the watchers have reported it,
@@ -63,7 +64,13 @@ func Scenario(ctx context.Context, on *scenario.Stage, w *watch.Watchers, sc sce
 			return Result{}, cluster.Final(err)
 		}
 		table, problems := verdict.All(expects, reports, on.State.Label())
-		return Result{Table: table, Problems: problems, Alerts: reports}, nil
+		result := Result{Table: table, Problems: problems}
+		for _, r := range reports {
+			for _, a := range r.About(expects) {
+				result.Alerts = append(result.Alerts, r.Source+": "+a.Output)
+			}
+		}
+		return result, nil
 	}
 
 	waiting, cancel := context.WithTimeout(ctx, reportTimeout)

@@ -32,9 +32,24 @@ type Alert struct {
 	Fields map[string]any `json:"output_fields"`
 }
 
-func (a Alert) is(namespace, pod, container string) bool {
-	return a.Fields["k8s.ns.name"] == namespace && a.Fields["k8s.pod.name"] == pod && a.Fields["container.name"] == container
+// Of returns the container an alert is about.
+func (a Alert) Of() Container {
+	field := func(name string) string {
+		text, _ := a.Fields[name].(string)
+		return text
+	}
+	return Container{field("k8s.ns.name"), field("k8s.pod.name"), field("container.name")}
 }
+
+// A Container names one container of one pod.
+type Container struct {
+	Namespace, Pod, Name string
+}
+
+func (c Container) String() string { return c.Namespace + "/" + c.Pod + "/" + c.Name }
+
+// Of returns the container that started.
+func (s Start) Of() Container { return Container{s.Namespace, s.Pod, s.Container} }
 
 // Lines decodes the complete JSON lines of data. A last line without its end
 // is still being written and is left out.
@@ -70,6 +85,9 @@ type Expect struct {
 	Alert bool
 }
 
+// Of returns the container that an expectation is about.
+func (e Expect) Of() Container { return Container{e.Namespace, e.Pod, e.Container} }
+
 // Reports is what one source said.
 type Reports struct {
 	Source string
@@ -87,17 +105,17 @@ type Finding struct {
 func Check(e Expect, r Reports) Finding {
 	var f Finding
 	problem := func(format string, args ...any) {
-		f.Problems = append(f.Problems, fmt.Sprintf("%s: %s/%s/%s: %s", r.Source, e.Namespace, e.Pod, e.Container, fmt.Sprintf(format, args...)))
+		f.Problems = append(f.Problems, fmt.Sprintf("%s: %s: %s", r.Source, e.Of(), fmt.Sprintf(format, args...)))
 	}
 	var seen []Start
 	for _, s := range r.Starts {
-		if s.Namespace == e.Namespace && s.Pod == e.Pod && s.Container == e.Container {
+		if s.Of() == e.Of() {
 			seen = append(seen, s)
 		}
 	}
 	alerts := 0
 	for _, a := range r.Alerts {
-		if a.is(e.Namespace, e.Pod, e.Container) {
+		if a.Of() == e.Of() {
 			alerts++
 		}
 	}
@@ -197,7 +215,45 @@ func All(expects []Expect, reports []Reports, label string) (table string, probl
 		}
 		rows = append(rows, append(row, result))
 	}
+	for _, r := range reports {
+		problems = append(problems, unexpected(expects, r)...)
+	}
 	return Table(rows), problems
+}
+
+// unexpected returns a problem for every report that no expectation covers,
+// such as one about the sandbox container of a pod. Only the namespaces of
+// the expectations count, and reports that name none at all.
+func unexpected(expects []Expect, r Reports) []string {
+	known, namespaces := map[Container]bool{}, map[string]bool{"": true}
+	for _, e := range expects {
+		known[e.Of()] = true
+		namespaces[e.Namespace] = true
+	}
+	var problems []string
+	complain := func(c Container, what string) {
+		if namespaces[c.Namespace] && !known[c] {
+			problems = append(problems, fmt.Sprintf("%s: %s: unexpected %s", r.Source, c, what))
+		}
+	}
+	for _, s := range r.Starts {
+		complain(s.Of(), "start of "+s.Reference)
+	}
+	for _, a := range r.Alerts {
+		complain(a.Of(), "alert: "+a.Output)
+	}
+	return problems
+}
+
+// About returns the alerts that concern the expectations.
+func (r Reports) About(expects []Expect) []Alert {
+	var about []Alert
+	for _, a := range r.Alerts {
+		if slices.ContainsFunc(expects, func(e Expect) bool { return e.Of() == a.Of() }) {
+			about = append(about, a)
+		}
+	}
+	return about
 }
 
 // Table lays out rows in columns. Every row has as many cells as the first.

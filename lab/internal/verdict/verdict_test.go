@@ -1,6 +1,7 @@
 package verdict
 
 import (
+	"slices"
 	"strings"
 	"testing"
 )
@@ -73,6 +74,21 @@ lab010  nginx:latest  start, alert  start, alert  nothing     FAIL
 	}
 	if _, problems := All([]Expect{lab010}, []Reports{good}, ""); len(problems) != 0 {
 		t.Errorf("problems %q, want none", problems)
+	}
+}
+
+func TestUnexpectedReports(t *testing.T) {
+	other := with(start, func(s *Start) { s.Pod = "other" })
+	elsewhere := with(start, func(s *Start) { s.Namespace = "earlier-scenario" })
+	nameless := Alert{Output: "who?"}
+	r := Reports{Source: "kube", Starts: []Start{start, other, elsewhere}, Alerts: []Alert{alert, nameless}}
+	got := unexpected([]Expect{lab010}, r)
+	want := []string{"kube: default/other/lab010: unexpected start of nginx:latest", "kube: //: unexpected alert: who?"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if about := r.About([]Expect{lab010}); len(about) != 1 || about[0].Of() != lab010.Of() {
+		t.Errorf("About = %+v, want the one alert of the pod", about)
 	}
 }
 
