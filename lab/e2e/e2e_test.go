@@ -55,8 +55,7 @@ func startLab(t *testing.T) (*scenario.Stage, *watch.Watchers) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Not t.TempDir: its name is too long for the sockets in it.
-	dir, err := os.MkdirTemp("", "twlab-")
+	dir, err := os.MkdirTemp("", "twlab-") //nolint:usetesting // the other name is too long for the sockets in it
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -4,6 +4,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -47,7 +48,7 @@ func main() {
 
 // serve answers every connection on port 80 with the same page.
 func serve() {
-	l, err := net.Listen("tcp", ":80")
+	l, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", ":80")
 	if err != nil {
 		fmt.Println(err)
 		return

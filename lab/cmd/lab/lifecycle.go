@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 
 	"github.com/spf13/cobra"
 
@@ -105,7 +106,7 @@ func statusCommand(o *options) *cobra.Command {
 			for _, p := range s.Status() {
 				state, pid, rss := "stopped", "-", "-"
 				if p.Alive {
-					state, pid, rss = "running", fmt.Sprint(p.PID), fmt.Sprintf("%d MB", p.RSS>>20)
+					state, pid, rss = "running", strconv.Itoa(p.PID), fmt.Sprintf("%d MB", p.RSS>>20)
 				}
 				fmt.Fprintf(w, "%-20s %-8s %8s %8s\n", p.Name, state, pid, rss)
 			}

@@ -27,7 +27,12 @@ func main() {
 }
 
 func run(ctx context.Context) int {
-	err := newRoot().ExecuteContext(ctx)
+	root, understood := newRoot(), false //nolint:contextcheck // cobra hands the context to the commands
+	root.PersistentPreRun = func(*cobra.Command, []string) { understood = true }
+	err := root.ExecuteContext(ctx)
+	if err != nil && !understood {
+		err = &usageError{err}
+	}
 	switch {
 	case err == nil:
 		return 0
@@ -64,7 +69,6 @@ func newRoot() *cobra.Command {
 		SilenceErrors: true,
 	}
 	root.CompletionOptions.DisableDefaultCmd = true
-	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
 	root.PersistentFlags().StringVar(&o.state, "state", "", "folder for everything the lab writes (default .lab in the repository)")
 	root.AddCommand(
 		upCommand(o), downCommand(o), statusCommand(o), stopCommand(o), startCommand(o), pushCommand(o),

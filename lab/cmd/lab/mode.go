@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"runtime"
@@ -19,7 +18,7 @@ func chooseMode(ctx context.Context, out *progress.Printer, o *options) (cluster
 		out.Step("SIMULATED NODE, as asked for: control plane only, no container runs")
 		return cluster.Simulated, nil
 	}
-	why := ""
+	var why string
 	switch {
 	case runtime.GOOS != "linux":
 		why = "a real node needs Linux, this is " + runtime.GOOS
@@ -46,7 +45,7 @@ func installMissing(ctx context.Context, out *progress.Printer, forbidden bool) 
 		return "", nil
 	}
 	missing := "missing: " + strings.Join(names, ", ")
-	if _, err := exec.LookPath("apt-get"); err != nil || forbidden {
+	if aptGet, _ := exec.LookPath("apt-get"); aptGet == "" || forbidden {
 		return missing, nil
 	}
 	out.Step("%s: installing %s with apt-get", missing, strings.Join(packages, " "))
@@ -60,11 +59,11 @@ func installMissing(ctx context.Context, out *progress.Printer, forbidden bool) 
 				return "", ctx.Err()
 			}
 			out.Step("apt-get %s: %v: %s", args[0], err, lastLine(string(text)))
-			return missing, nil
+			break // what is missing then is told below
 		}
 	}
 	if names, _ := cluster.MissingTools(); len(names) > 0 {
-		return "", fmt.Errorf("still missing after the installation: %s", strings.Join(names, ", "))
+		return "missing: " + strings.Join(names, ", "), nil
 	}
 	out.Step("installed %s", strings.Join(packages, " "))
 	return "", nil

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os/exec"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -120,10 +122,9 @@ func (r *session) do(ctx context.Context, out io.Writer, use func(context.Contex
 	if err != nil {
 		return err
 	}
-	if r.tagwarden == "" {
-		if r.tagwarden, err = play.Tagwarden(ctx, d); err != nil {
-			return err
-		}
+	tagwarden, err := r.program(ctx, d)
+	if err != nil {
+		return err
 	}
 	s, err := bringUp(ctx, d, dir, r.options)
 	if errors.Is(err, cluster.ErrUp) {
@@ -138,7 +139,7 @@ func (r *session) do(ctx context.Context, out io.Writer, use func(context.Contex
 		defer func() { err = errors.Join(err, bringDown(ctx, d, dir)) }()
 	}
 
-	w, err := watch.Start(ctx, s, r.tagwarden)
+	w, err := watch.Start(ctx, s, tagwarden)
 	if w != nil {
 		defer func() {
 			said := w.Stop(ctx)
@@ -165,6 +166,19 @@ func (r *session) do(ctx context.Context, out io.Writer, use func(context.Contex
 		}
 	}
 	return nil
+}
+
+// program returns the path of the program under test.
+func (r *session) program(ctx context.Context, d cluster.Driver) (string, error) {
+	if r.tagwarden == "" {
+		return play.Tagwarden(ctx, d)
+	}
+	path, err := exec.LookPath(r.tagwarden)
+	if err != nil {
+		return "", &usageError{err}
+	}
+	// It will run in a folder of its own.
+	return filepath.Abs(path)
 }
 
 // printSaid shows what the watchers said before something went wrong.

@@ -181,7 +181,7 @@ func TestStateIsStoredWhole(t *testing.T) {
 }
 
 func TestFreePortsDiffer(t *testing.T) {
-	ports, err := freePorts("a", "b", "c", "d")
+	ports, err := freePorts(t.Context(), "a", "b", "c", "d")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -198,7 +198,7 @@ func TestFreePortsDiffer(t *testing.T) {
 }
 
 func TestLongStateFolderIsRefused(t *testing.T) {
-	if _, err := newState("/"+strings.Repeat("x", maxDir), Simulated); err == nil {
+	if _, err := newState(t.Context(), "/"+strings.Repeat("x", maxDir), Simulated); err == nil {
 		t.Error("a folder too long for sockets is accepted")
 	}
 }

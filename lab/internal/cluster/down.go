@@ -110,7 +110,7 @@ func (s *State) remove(ctx context.Context) error {
 		return err
 	}
 	if s.Mode == Real {
-		if err := s.Network.Down(); err != nil {
+		if err := s.Network.Down(ctx); err != nil {
 			return err
 		}
 		// A control group is busy for a moment after its last process.

@@ -81,8 +81,7 @@ func Poll(ctx context.Context, interval time.Duration, check func(context.Contex
 		if err == nil {
 			return nil
 		}
-		var final *finalError
-		if errors.As(err, &final) {
+		if final, ok := errors.AsType[*finalError](err); ok {
 			return final.err
 		}
 		select {

@@ -5,6 +5,7 @@
 package cluster
 
 import (
+	"context"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -62,7 +63,7 @@ type Part struct {
 // characters, and the system allows 107.
 const maxDir = 70
 
-func newState(dir string, mode Mode) (*State, error) {
+func newState(ctx context.Context, dir string, mode Mode) (*State, error) {
 	if len(dir) > maxDir {
 		return nil, fmt.Errorf("state folder %s: %d characters, at most %d fit into the name of a socket", dir, len(dir), maxDir)
 	}
@@ -70,7 +71,7 @@ func newState(dir string, mode Mode) (*State, error) {
 	id := hex.EncodeToString(sum[:3])
 	s := &State{Dir: dir, Mode: mode, Name: "twlab-" + id}
 	var err error
-	if s.Ports, err = freePorts("etcd", "etcd-peer", "apiserver", "controller-manager", "scheduler", "kubelet", "kubelet-health", "registry", "kwok"); err != nil {
+	if s.Ports, err = freePorts(ctx, "etcd", "etcd-peer", "apiserver", "controller-manager", "scheduler", "kubelet", "kubelet-health", "registry", "kwok"); err != nil {
 		return nil, err
 	}
 	if mode == Real {
@@ -138,7 +139,7 @@ func (s *State) addr(port string) string {
 // freePorts finds a free loopback port for each name. It looks below the
 // range the system takes the ports of outgoing connections from: a port from
 // there could be gone again before its part listens on it.
-func freePorts(names ...string) (map[string]int, error) {
+func freePorts(ctx context.Context, names ...string) (map[string]int, error) {
 	const low, high, tries = 20000, 30000, 1000
 	ports, taken := map[string]int{}, map[int]bool{}
 	for range tries {
@@ -149,7 +150,7 @@ func freePorts(names ...string) (map[string]int, error) {
 		if taken[port] {
 			continue
 		}
-		l, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err != nil {
 			continue
 		}

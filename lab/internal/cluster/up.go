@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
+	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -53,7 +54,7 @@ func (d Driver) Up(ctx context.Context, dir string, mode Mode) (*State, error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}
-	s, err := newState(dir, mode)
+	s, err := newState(ctx, dir, mode)
 	if err != nil {
 		return nil, err
 	}
@@ -78,7 +79,7 @@ func (d Driver) start(ctx context.Context, s *State, node string) error {
 	workers := []string{"kubelet"}
 	switch s.Mode {
 	case Real:
-		if err := s.prepareNode(); err != nil {
+		if err := s.prepareNode(ctx); err != nil {
 			return err
 		}
 		s.Parts = append(s.Parts, s.nodeParts(d.Self, node)...)
@@ -125,7 +126,7 @@ func (d Driver) start(ctx context.Context, s *State, node string) error {
 
 // prepareNode makes what a node needs outside the state folder. What it makes
 // is noted in s, so that Down can take it back.
-func (s *State) prepareNode() error {
+func (s *State) prepareNode(ctx context.Context) error {
 	if err := s.writeNodeConfig(); err != nil {
 		return err
 	}
@@ -137,7 +138,7 @@ func (s *State) prepareNode() error {
 	if err := sandbox.MakeCgroup(s.Name); err != nil {
 		return err
 	}
-	if err := s.Network.Up(); err != nil {
+	if err := s.Network.Up(ctx); err != nil {
 		return err
 	}
 	var err error
@@ -258,9 +259,9 @@ func (d Driver) spawn(s *State, part Part) (proc.Record, error) {
 		if !ok || !holder.Alive() {
 			return proc.Record{}, errors.New("the sandbox does not run")
 		}
-		args = append([]string{d.Self, "_enter", fmt.Sprint(holder.PID)}, args...)
+		args = append([]string{d.Self, "_enter", strconv.Itoa(holder.PID)}, args...)
 	}
-	cmd := exec.Command(args[0], args[1:]...)
+	cmd := exec.Command(args[0], args[1:]...) //nolint:noctx // a part outlives the command that starts it
 	cmd.Dir = s.Dir
 	cmd.Env = append(os.Environ(), "PATH="+os.Getenv("PATH")+":/usr/local/sbin:/usr/sbin:/sbin")
 	cmd.Stdout, cmd.Stderr = logFile, logFile

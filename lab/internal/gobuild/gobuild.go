@@ -187,8 +187,7 @@ func countPackages(ctx context.Context, source string) (int, error) {
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	out, err := cmd.Output()
 	if err != nil {
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
+		if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 			return 0, fmt.Errorf("go list ./node: %w\n%s", err, bytes.TrimSpace(exit.Stderr))
 		}
 		return 0, err

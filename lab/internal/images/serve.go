@@ -2,7 +2,7 @@ package images
 
 import (
 	"io"
-	"log"
+	"log" //nolint:depguard // the registry's option takes nothing else
 
 	"github.com/google/go-containerregistry/pkg/registry"
 )

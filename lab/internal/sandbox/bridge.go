@@ -1,11 +1,14 @@
 package sandbox
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"net"
 	"net/netip"
 	"os/exec"
+	"slices"
 	"strings"
 )
 
@@ -38,30 +41,21 @@ func chooseNetwork(bridge, seed string, used []netip.Prefix) (Network, error) {
 	start := h.Sum32()
 	for i := range uint32(256) {
 		subnet := netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 213, byte(start + i), 0}), 24)
-		if !overlaps(subnet, used) {
+		if !slices.ContainsFunc(used, subnet.Overlaps) {
 			return Network{Bridge: bridge, Subnet: subnet, Gateway: subnet.Addr().Next()}, nil
 		}
 	}
-	return Network{}, fmt.Errorf("no free subnet in 10.213.0.0/16")
-}
-
-func overlaps(p netip.Prefix, used []netip.Prefix) bool {
-	for _, u := range used {
-		if p.Overlaps(u) {
-			return true
-		}
-	}
-	return false
+	return Network{}, errors.New("no free subnet in 10.213.0.0/16")
 }
 
 // Up creates the bridge and gives it the gateway's address.
-func (n Network) Up() error {
+func (n Network) Up(ctx context.Context) error {
 	for _, args := range [][]string{
 		{"link", "add", n.Bridge, "type", "bridge"},
 		{"addr", "add", netip.PrefixFrom(n.Gateway, n.Subnet.Bits()).String(), "dev", n.Bridge},
 		{"link", "set", n.Bridge, "up"},
 	} {
-		if err := ip(args...); err != nil {
+		if err := ip(ctx, args...); err != nil {
 			return err
 		}
 	}
@@ -69,15 +63,15 @@ func (n Network) Up() error {
 }
 
 // Down deletes the bridge. One that does not exist is no error.
-func (n Network) Down() error {
-	if _, err := net.InterfaceByName(n.Bridge); err != nil {
-		return nil
+func (n Network) Down(ctx context.Context) error {
+	if _, err := net.InterfaceByName(n.Bridge); err == nil {
+		return ip(ctx, "link", "del", n.Bridge)
 	}
-	return ip("link", "del", n.Bridge)
+	return nil
 }
 
-func ip(args ...string) error {
-	if out, err := exec.Command("ip", args...).CombinedOutput(); err != nil {
+func ip(ctx context.Context, args ...string) error {
+	if out, err := exec.CommandContext(ctx, "ip", args...).CombinedOutput(); err != nil {
 		return fmt.Errorf("ip %s: %w: %s", strings.Join(args, " "), err, strings.TrimSpace(string(out)))
 	}
 	return nil

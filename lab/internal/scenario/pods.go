@@ -3,6 +3,7 @@ package scenario
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/tagwarden/tagwarden/lab/internal/kube"
@@ -103,7 +104,7 @@ func restarts(ctx context.Context, on *Stage) ([]verdict.Expect, error) {
 	_, err := on.create(ctx, ns, pod, kube.PodSpec{
 		RestartPolicy: "OnFailure",
 		Containers: []kube.Container{{
-			Name: pod, Image: image, Command: []string{"/program", "flaky", fmt.Sprint(starts)},
+			Name: pod, Image: image, Command: []string{"/program", "flaky", strconv.Itoa(starts)},
 			Mounts: []kube.Mount{{Name: "data", Path: "/data"}},
 		}},
 		Volumes: []kube.Volume{{Name: "data"}},

@@ -32,15 +32,24 @@ func TestCheck(t *testing.T) {
 		{"two alerts", lab010, Reports{Starts: []Start{start}, Alerts: []Alert{alert, alert}}, "2 alerts, want 1", "1 starts, 2 alerts"},
 		{"false alert", with(lab010, func(e *Expect) { e.Alert = false }), Reports{Starts: []Start{start}, Alerts: []Alert{alert}}, "1 alerts, want 0", "start, alert"},
 		{"image that never started", with(lab010, func(e *Expect) { e.Alert, e.Starts = false, 0 }), Reports{}, "", "nothing"},
-		{"wrong tag", lab010, Reports{Starts: []Start{with(start, func(s *Start) { s.Reference = "nginx:1.25.3" })}, Alerts: []Alert{alert}},
-			`reference "nginx:1.25.3", want "nginx:latest"`, "start, alert"},
-		{"wrong digest", lab010, Reports{Starts: []Start{with(start, func(s *Start) { s.Digest = "sha256:bb" })}, Alerts: []Alert{alert}},
-			`digest "sha256:bb"`, "start, alert"},
+		{
+			"wrong tag", lab010,
+			Reports{Starts: []Start{with(start, func(s *Start) { s.Reference = "nginx:1.25.3" })}, Alerts: []Alert{alert}},
+			`reference "nginx:1.25.3", want "nginx:latest"`, "start, alert",
+		},
+		{
+			"wrong digest", lab010,
+			Reports{Starts: []Start{with(start, func(s *Start) { s.Digest = "sha256:bb" })}, Alerts: []Alert{alert}},
+			`digest "sha256:bb"`, "start, alert",
+		},
 		{"no pod UID", lab010, Reports{Starts: []Start{with(start, func(s *Start) { s.PodUID = "" })}, Alerts: []Alert{alert}}, "no pod UID", "start, alert"},
 		{"doubled", with(lab010, func(e *Expect) { e.Starts, e.Alert = 2, false }), Reports{Starts: []Start{start, start}}, "container c1 reported 2 times", "2 starts, no alert"},
 		{"known container missing", with(lab010, func(e *Expect) { e.IDs = []string{"c9"} }), Reports{Starts: []Start{start}, Alerts: []Alert{alert}}, "container c9 not reported", "start, alert"},
-		{"wrong kind", with(lab010, func(e *Expect) { e.Kind = "init" }), Reports{Starts: []Start{with(start, func(s *Start) { s.Kind = "regular" })}, Alerts: []Alert{alert}},
-			`kind "regular", want "init"`, "start, alert"},
+		{
+			"wrong kind", with(lab010, func(e *Expect) { e.Kind = "init" }),
+			Reports{Starts: []Start{with(start, func(s *Start) { s.Kind = "regular" })}, Alerts: []Alert{alert}},
+			`kind "regular", want "init"`, "start, alert",
+		},
 		{"another pod's", with(lab010, func(e *Expect) { e.Pod, e.Starts, e.Alert = "other", 0, false }), Reports{Starts: []Start{start}, Alerts: []Alert{alert}}, "", "nothing"},
 	}
 	for _, tt := range tests {

@@ -93,8 +93,8 @@ func (w *Watchers) start(s *cluster.State, tagwarden, source, format string) err
 		return err
 	}
 	defer stderr.Close()
-	cmd := exec.Command(tagwarden, args...)
-	cmd.Dir = w.dir // no policy file of the caller's working folder
+	cmd := exec.Command(tagwarden, args...) //nolint:noctx // ended by Stop, the way Ctrl-C would
+	cmd.Dir = w.dir                         // no policy file of the caller's working folder
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	// With a pid file in the state folder, "lab down" ends it after a crash.
 	rec, err := proc.Start(cmd, filepath.Join(s.Dir, "run", "watch-"+n+".pid"))
