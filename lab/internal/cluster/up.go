@@ -225,7 +225,7 @@ func (d Driver) startPart(ctx context.Context, s *State, part Part) error {
 	began := time.Now()
 	rec, err := d.spawn(s, part)
 	if err != nil {
-		return fmt.Errorf("start %s: %w", part.Name, err)
+		return fmt.Errorf("start %s: %w; the end of %s:\n%s", part.Name, err, s.LogFile(part.Name), logTail(s.LogFile(part.Name), 8))
 	}
 	client, err := s.Client()
 	if err != nil {

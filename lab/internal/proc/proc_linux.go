@@ -28,11 +28,14 @@ func parseStat(stat string) (string, error) {
 		return "", errors.New("stat: no closing bracket")
 	}
 	fields := strings.Fields(stat[end+1:])
-	const state, start = 0, 19 // fields 3 and 22 of the whole line
+	const state, threads, start = 0, 17, 19 // fields 3, 20 and 22 of the whole line
 	if len(fields) <= start {
 		return "", fmt.Errorf("stat: %d fields after the name, want at least %d", len(fields), start+1)
 	}
-	if s := fields[state]; s == "Z" || s == "X" {
+	// The state is that of the first thread. While another thread lives, so
+	// does the process: for a moment this is so in every program that
+	// replaces itself from another thread.
+	if s := fields[state]; s == "X" || s == "Z" && fields[threads] == "1" {
 		return "", errors.New("stat: the process has ended")
 	}
 	return fields[start], nil

@@ -18,6 +18,7 @@ func TestParseStat(t *testing.T) {
 		{name: "plain", stat: "42 (etcd) S" + tail, want: "987654"},
 		{name: "brackets and blanks in the name", stat: "42 (a) S (b c)) R" + tail, want: "987654"},
 		{name: "zombie", stat: "42 (etcd) Z" + tail, fails: true},
+		{name: "zombie with a living thread", stat: "42 (etcd) Z 1 2 3 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 2 0 987654 1 2 3", want: "987654"},
 		{name: "dead", stat: "42 (etcd) X" + tail, fails: true},
 		{name: "short", stat: "42 (etcd) S 1 2 3", fails: true},
 		{name: "empty", stat: "", fails: true},

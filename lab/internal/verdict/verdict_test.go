@@ -45,6 +45,8 @@ func TestCheck(t *testing.T) {
 		{"no pod UID", lab010, Reports{Starts: []Start{with(start, func(s *Start) { s.PodUID = "" })}, Alerts: []Alert{alert}}, "no pod UID", "start, alert"},
 		{"doubled", with(lab010, func(e *Expect) { e.Starts, e.Alert = 2, false }), Reports{Starts: []Start{start, start}}, "container c1 reported 2 times", "2 starts, no alert"},
 		{"known container missing", with(lab010, func(e *Expect) { e.IDs = []string{"c9"} }), Reports{Starts: []Start{start}, Alerts: []Alert{alert}}, "container c9 not reported", "start, alert"},
+		{"muted", with(lab010, func(e *Expect) { e.Muted = []string{"kube"} }), Reports{Source: "kube", Starts: []Start{start}}, "", "start, no alert"},
+		{"muted elsewhere", with(lab010, func(e *Expect) { e.Muted = []string{"kube"} }), Reports{Source: "containerd", Starts: []Start{start}}, "0 alerts, want 1", "start, no alert"},
 		{
 			"wrong kind", with(lab010, func(e *Expect) { e.Kind = "init" }),
 			Reports{Starts: []Start{with(start, func(s *Start) { s.Kind = "regular" })}, Alerts: []Alert{alert}},
