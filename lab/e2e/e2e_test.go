@@ -13,6 +13,7 @@ import (
 	"github.com/tagwarden/tagwarden/lab/internal/play"
 	"github.com/tagwarden/tagwarden/lab/internal/progress"
 	"github.com/tagwarden/tagwarden/lab/internal/scenario"
+	"github.com/tagwarden/tagwarden/lab/internal/verdict"
 	"github.com/tagwarden/tagwarden/lab/internal/watch"
 )
 
@@ -20,24 +21,50 @@ import (
 // set of watchers runs through all of them: a start that is reported late or
 // twice, in whichever scenario, is a failure.
 func TestScenarios(t *testing.T) {
-	on, w := startLab(t)
+	on, tagwarden := startLab(t)
+	w := startWatch(t, on.State, watch.Program{Path: tagwarden})
+	var attack []verdict.Expect
 	for _, sc := range scenario.All() {
 		t.Run(sc.Name, func(t *testing.T) {
 			result, err := play.Scenario(t.Context(), on, w, sc)
 			if err != nil {
 				t.Fatal(err)
 			}
-			t.Logf("%s\n%s", sc.Story, result.Table)
-			for _, p := range result.Problems {
-				t.Error(p)
+			report(t, sc.Story, result)
+			if sc.Name == "lab010" {
+				attack = result.Expects
 			}
 		})
 	}
+	w.Stop(t.Context())
+
+	// The pods of the attack run still. Watchers that come late must judge
+	// them the same way, here by the very rules of the attack's description.
+	t.Run("late-with-published-rules", func(t *testing.T) {
+		if len(attack) == 0 {
+			t.Skip("the attack was not played")
+		}
+		rules := filepath.Join(on.Driver.Source, "..", "rules", "lab-010.yaml")
+		late := startWatch(t, on.State, watch.Program{Path: tagwarden, Rules: []string{rules}})
+		result, err := play.Judge(t.Context(), on, late, attack)
+		if err != nil {
+			t.Fatal(err)
+		}
+		report(t, "watchers that start after the attack", result)
+	})
 }
 
-// startLab brings up a lab with watchers for the time of the test. It skips
-// the test where no real node can run, and says why.
-func startLab(t *testing.T) (*scenario.Stage, *watch.Watchers) {
+func report(t *testing.T, story string, r play.Result) {
+	t.Helper()
+	t.Logf("%s\n%s", story, r.Table)
+	for _, p := range r.Problems {
+		t.Error(p)
+	}
+}
+
+// startLab brings up a lab for the time of the test, and builds Tagwarden. It
+// skips the test where no real node can run, and says why.
+func startLab(t *testing.T) (on *scenario.Stage, tagwarden string) {
 	t.Helper()
 	switch names, _ := cluster.MissingTools(); {
 	case testing.Short():
@@ -71,10 +98,19 @@ func startLab(t *testing.T) (*scenario.Stage, *watch.Watchers) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w, err := watch.Start(ctx, s, tagwarden)
+	if on, err = scenario.NewStage(d, s, t.Output()); err != nil {
+		t.Fatal(err)
+	}
+	return on, tagwarden
+}
+
+// startWatch runs watchers until the test ends.
+func startWatch(t *testing.T, s *cluster.State, p watch.Program) *watch.Watchers {
+	t.Helper()
+	w, err := watch.Start(t.Context(), s, p)
 	if w != nil {
 		t.Cleanup(func() {
-			for name, said := range w.Stop(ctx) {
+			for name, said := range w.Stop(t.Context()) {
 				t.Logf("tagwarden (%s) said:\n%s", name, said)
 			}
 		})
@@ -82,11 +118,7 @@ func startLab(t *testing.T) (*scenario.Stage, *watch.Watchers) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	on, err := scenario.NewStage(d, s, t.Output())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return on, w
+	return w
 }
 
 // newDriver builds the lab's own binary, which plays some of the parts.

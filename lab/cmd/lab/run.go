@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -50,6 +51,7 @@ func attackCommand(o *options) *cobra.Command {
 type session struct {
 	*options
 	tagwarden string
+	rules     []string
 	scenarios []string
 	keep      bool
 }
@@ -57,6 +59,7 @@ type session struct {
 func (r *session) flags(cmd *cobra.Command) {
 	addModeFlags(cmd, r.options)
 	cmd.Flags().StringVar(&r.tagwarden, "tagwarden", "", "the program under test (default: built from this repository)")
+	cmd.Flags().StringArrayVar(&r.rules, "rules", nil, "Falco rules `file` for it, instead of its own rules (may repeat)")
 	cmd.Flags().BoolVar(&r.keep, "keep", false, "leave the lab up")
 }
 
@@ -122,7 +125,7 @@ func (r *session) do(ctx context.Context, out io.Writer, use func(context.Contex
 	if err != nil {
 		return err
 	}
-	tagwarden, err := r.program(ctx, d)
+	program, err := r.program(ctx, d)
 	if err != nil {
 		return err
 	}
@@ -139,7 +142,7 @@ func (r *session) do(ctx context.Context, out io.Writer, use func(context.Contex
 		defer func() { err = errors.Join(err, bringDown(ctx, d, dir)) }()
 	}
 
-	w, err := watch.Start(ctx, s, tagwarden)
+	w, err := watch.Start(ctx, s, program)
 	if w != nil {
 		defer func() {
 			said := w.Stop(ctx)
@@ -168,17 +171,28 @@ func (r *session) do(ctx context.Context, out io.Writer, use func(context.Contex
 	return nil
 }
 
-// program returns the path of the program under test.
-func (r *session) program(ctx context.Context, d cluster.Driver) (string, error) {
+// program returns the program under test. It will run in another folder, so
+// all its files are named absolutely.
+func (r *session) program(ctx context.Context, d cluster.Driver) (p watch.Program, err error) {
+	for _, file := range r.rules {
+		if _, err := os.Stat(file); err != nil {
+			return p, &usageError{err}
+		}
+		if file, err = filepath.Abs(file); err != nil {
+			return p, err
+		}
+		p.Rules = append(p.Rules, file)
+	}
 	if r.tagwarden == "" {
-		return play.Tagwarden(ctx, d)
+		p.Path, err = play.Tagwarden(ctx, d)
+		return p, err
 	}
 	path, err := exec.LookPath(r.tagwarden)
 	if err != nil {
-		return "", &usageError{err}
+		return p, &usageError{err}
 	}
-	// It will run in a folder of its own.
-	return filepath.Abs(path)
+	p.Path, err = filepath.Abs(path)
+	return p, err
 }
 
 // printSaid shows what the watchers said before something went wrong.

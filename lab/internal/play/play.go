@@ -38,6 +38,7 @@ func Tagwarden(ctx context.Context, d cluster.Driver) (string, error) {
 
 // A Result is the outcome of one scenario.
 type Result struct {
+	Expects  []verdict.Expect
 	Table    string
 	Problems []string // none: everything was as expected
 	// Alerts are the texts of the scenario's alerts, each with its source.
@@ -55,6 +56,12 @@ func Scenario(ctx context.Context, on *scenario.Stage, w *watch.Watchers, sc sce
 	if err != nil {
 		return Result{}, fmt.Errorf("scenario %s: %w", sc.Name, err)
 	}
+	return Judge(ctx, on, w, expects)
+}
+
+// Judge waits until the watchers have reported what is expected, and then for
+// nothing more to come.
+func Judge(ctx context.Context, on *scenario.Stage, w *watch.Watchers, expects []verdict.Expect) (Result, error) {
 	judge := func() (Result, error) {
 		if err := w.Alive(); err != nil {
 			return Result{}, cluster.Final(err)
@@ -64,10 +71,11 @@ func Scenario(ctx context.Context, on *scenario.Stage, w *watch.Watchers, sc sce
 			return Result{}, cluster.Final(err)
 		}
 		table, problems := verdict.All(expects, reports, on.State.Label())
-		result := Result{Table: table, Problems: problems}
+		result := Result{Expects: expects, Table: table, Problems: problems}
 		for _, r := range reports {
 			for _, a := range r.About(expects) {
-				result.Alerts = append(result.Alerts, r.Source+": "+a.Output)
+				// The rules break their texts into lines.
+				result.Alerts = append(result.Alerts, r.Source+": "+strings.Join(strings.Fields(a.Output), " "))
 			}
 		}
 		return result, nil
@@ -76,7 +84,7 @@ func Scenario(ctx context.Context, on *scenario.Stage, w *watch.Watchers, sc sce
 	waiting, cancel := context.WithTimeout(ctx, reportTimeout)
 	defer cancel()
 	var late error
-	err = cluster.Poll(waiting, 50*time.Millisecond, func(context.Context) error {
+	err := cluster.Poll(waiting, 50*time.Millisecond, func(context.Context) error {
 		r, err := judge()
 		if err != nil {
 			return err

@@ -117,8 +117,12 @@ func Check(e Expect, r Reports) Finding {
 	}
 	alerts := 0
 	for _, a := range r.Alerts {
-		if a.Of() == e.Of() {
-			alerts++
+		if a.Of() != e.Of() {
+			continue
+		}
+		alerts++
+		if tag, ok := a.Fields["container.image.tag"]; ok && tag != tagOf(e.Image) {
+			problem("alert with tag %q, want %q", tag, tagOf(e.Image))
 		}
 	}
 	f.Observed = observed(len(seen), alerts)
@@ -160,6 +164,13 @@ func Check(e Expect, r Reports) Finding {
 		}
 	}
 	return f
+}
+
+// tagOf returns the tag that is written in a reference, "" when there is none.
+func tagOf(ref string) string {
+	ref, _, _ = strings.Cut(ref, "@")
+	_, tag, _ := strings.Cut(ref[strings.LastIndexByte(ref, '/')+1:], ":")
+	return tag
 }
 
 func sortedKeys(m map[string]int) []string {

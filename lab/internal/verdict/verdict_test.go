@@ -45,6 +45,14 @@ func TestCheck(t *testing.T) {
 		{"no pod UID", lab010, Reports{Starts: []Start{with(start, func(s *Start) { s.PodUID = "" })}, Alerts: []Alert{alert}}, "no pod UID", "start, alert"},
 		{"doubled", with(lab010, func(e *Expect) { e.Starts, e.Alert = 2, false }), Reports{Starts: []Start{start, start}}, "container c1 reported 2 times", "2 starts, no alert"},
 		{"known container missing", with(lab010, func(e *Expect) { e.IDs = []string{"c9"} }), Reports{Starts: []Start{start}, Alerts: []Alert{alert}}, "container c9 not reported", "start, alert"},
+		{
+			"alert with the tag of the status", with(lab010, func(e *Expect) { e.Image = "nginx" }),
+			Reports{
+				Starts: []Start{with(start, func(s *Start) { s.Reference = "nginx" })},
+				Alerts: []Alert{{Fields: map[string]any{"k8s.ns.name": "default", "k8s.pod.name": "lab010", "container.name": "lab010", "container.image.tag": "1.25.3"}}},
+			},
+			`alert with tag "1.25.3", want ""`, "start, alert",
+		},
 		{"muted", with(lab010, func(e *Expect) { e.Muted = []string{"kube"} }), Reports{Source: "kube", Starts: []Start{start}}, "", "start, no alert"},
 		{"muted elsewhere", with(lab010, func(e *Expect) { e.Muted = []string{"kube"} }), Reports{Source: "containerd", Starts: []Start{start}}, "0 alerts, want 1", "start, no alert"},
 		{
@@ -67,6 +75,17 @@ func TestCheck(t *testing.T) {
 				t.Errorf("problems %q, want one with %q", got.Problems, tt.want)
 			}
 		})
+	}
+}
+
+func TestTagOf(t *testing.T) {
+	for ref, want := range map[string]string{
+		"nginx": "", "nginx:1.25.3": "1.25.3", "localhost:5000/app": "", "localhost:5000/app:v1": "v1",
+		"nginx@sha256:aa": "", "nginx:1@sha256:aa": "1", "": "",
+	} {
+		if got := tagOf(ref); got != want {
+			t.Errorf("tagOf(%q) = %q, want %q", ref, got, want)
+		}
 	}
 }
 

@@ -38,15 +38,23 @@ type Watchers struct {
 // formats are Tagwarden's outputs that the lab reads.
 var formats = []string{"json", "events"}
 
+// A Program is Tagwarden as it is to be run.
+type Program struct {
+	Path string
+	// Rules are files with Falco rules; none means those that come with it.
+	Rules []string
+}
+
 // Start runs the watchers and returns when all of them say that they watch.
-func Start(ctx context.Context, s *cluster.State, tagwarden string) (*Watchers, error) {
+// There can be one set of watchers in a lab at a time.
+func Start(ctx context.Context, s *cluster.State, p Program) (*Watchers, error) {
 	w := &Watchers{Sources: Sources(s), dir: filepath.Join(s.Dir, "watch"), running: map[string]proc.Record{}}
 	if err := os.MkdirAll(w.dir, 0o755); err != nil {
 		return nil, err
 	}
 	for _, source := range w.Sources {
 		for _, format := range formats {
-			if err := w.start(s, tagwarden, source, format); err != nil {
+			if err := w.start(s, p, source, format); err != nil {
 				return w, fmt.Errorf("tagwarden watch --source %s -o %s: %w", source, format, err)
 			}
 		}
@@ -74,13 +82,16 @@ func (w *Watchers) file(name, kind string) string { return filepath.Join(w.dir, 
 // Recording is the file with all starts that a source reported.
 func (w *Watchers) Recording(source string) string { return w.file(name(source, "events"), "stdout") }
 
-func (w *Watchers) start(s *cluster.State, tagwarden, source, format string) error {
+func (w *Watchers) start(s *cluster.State, p Program, source, format string) error {
 	args := []string{"watch", "--source", source, "-o", format}
 	switch source {
 	case "kube":
 		args = append(args, "--kubeconfig", s.Kubeconfig())
 	case "containerd":
 		args = append(args, "--containerd-address", s.ContainerdSocket(), "--node-name", cluster.NodeName)
+	}
+	for _, file := range p.Rules {
+		args = append(args, "-r", file)
 	}
 	n := name(source, format)
 	stdout, err := os.Create(w.file(n, "stdout"))
@@ -93,8 +104,8 @@ func (w *Watchers) start(s *cluster.State, tagwarden, source, format string) err
 		return err
 	}
 	defer stderr.Close()
-	cmd := exec.Command(tagwarden, args...) //nolint:noctx // ended by Stop, the way Ctrl-C would
-	cmd.Dir = w.dir                         // no policy file of the caller's working folder
+	cmd := exec.Command(p.Path, args...) //nolint:noctx // ended by Stop, the way Ctrl-C would
+	cmd.Dir = w.dir                      // no policy file of the caller's working folder
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	// With a pid file in the state folder, "lab down" ends it after a crash.
 	rec, err := proc.Start(cmd, filepath.Join(s.Dir, "run", "watch-"+n+".pid"))
