@@ -24,26 +24,37 @@ func (on *Stage) outageSpec(name, image string) kube.PodSpec {
 	return kube.PodSpec{Containers: []kube.Container{{Name: name, Image: image}}}
 }
 
-// apiserverKilled restarts a container while nobody can tell the API.
+// apiserverKilled restarts a container twice while nobody can tell the API.
+// The status of a container names the one that runs and the one before, so
+// two restarts are the most that can be seen afterwards.
 func apiserverKilled(ctx context.Context, on *Stage) ([]verdict.Expect, error) {
-	return on.outage(ctx, "apiserver-killed", "apiserver", func(ctx context.Context, uid, old string) error {
+	return on.outage(ctx, "apiserver-killed", "apiserver", func(ctx context.Context, uid, old string) ([]string, error) {
 		if err := on.kill(ctx, uid, old); err != nil {
-			return err
+			return nil, err
 		}
 		// The kubelet needs no API server to restart a container.
-		_, err := on.awaitOther(ctx, uid, old)
-		return err
+		between, err := on.awaitOther(ctx, uid, old)
+		if err != nil {
+			return nil, err
+		}
+		if err := on.kill(ctx, uid, between); err != nil {
+			return nil, err
+		}
+		_, err = on.awaitOther(ctx, uid, old, between)
+		return []string{old, between}, err
 	})
 }
 
 // containerdKilled lets a container die while the kubelet cannot restart it.
 func containerdKilled(ctx context.Context, on *Stage) ([]verdict.Expect, error) {
-	return on.outage(ctx, "containerd-killed", "containerd", on.kill)
+	return on.outage(ctx, "containerd-killed", "containerd", func(ctx context.Context, uid, old string) ([]string, error) {
+		return []string{old}, on.kill(ctx, uid, old)
+	})
 }
 
 // outage kills the part, lets meanwhile happen to the victim's container, and
-// brings the part back.
-func (on *Stage) outage(ctx context.Context, ns, part string, meanwhile func(ctx context.Context, uid, id string) error) ([]verdict.Expect, error) {
+// brings the part back. meanwhile returns the containers that have ended.
+func (on *Stage) outage(ctx context.Context, ns, part string, meanwhile func(ctx context.Context, uid, id string) ([]string, error)) ([]verdict.Expect, error) {
 	if err := on.namespace(ctx, ns); err != nil {
 		return nil, err
 	}
@@ -64,14 +75,15 @@ func (on *Stage) outage(ctx context.Context, ns, part string, meanwhile func(ctx
 	if err := on.Driver.Stop(ctx, on.State, part); err != nil {
 		return nil, err
 	}
-	if err := meanwhile(ctx, uid, oldID); err != nil {
+	ended, err := meanwhile(ctx, uid, oldID)
+	if err != nil {
 		return nil, err
 	}
 	if err := on.Driver.Start(ctx, on.State, part); err != nil {
 		return nil, err
 	}
 
-	newID, err := on.awaitOther(ctx, uid, oldID)
+	newID, err := on.awaitOther(ctx, uid, ended...)
 	if err != nil {
 		return nil, err
 	}
@@ -99,7 +111,7 @@ func (on *Stage) outage(ctx context.Context, ns, part string, meanwhile func(ctx
 	}
 	expects := []verdict.Expect{
 		{Pod: calm, Image: "nginx:1.25.3", Starts: 1, IDs: []string{firstID}},
-		{Pod: victim, Image: "nginx:latest", Starts: 2, IDs: []string{oldID, newID}, Alert: true},
+		{Pod: victim, Image: "nginx:latest", Starts: len(ended) + 1, IDs: append(ended, newID), Gone: ended[1:], Alert: true},
 		{Pod: late, Image: "nginx", Starts: 1, IDs: []string{lastID}, Alert: true},
 	}
 	for i, e := range expects {
@@ -121,10 +133,10 @@ func (on *Stage) kill(ctx context.Context, uid, id string) error {
 }
 
 // awaitOther returns the running container of a pod of one container that is
-// not the old one.
-func (on *Stage) awaitOther(ctx context.Context, uid, old string) (id string, err error) {
+// none of the old ones.
+func (on *Stage) awaitOther(ctx context.Context, uid string, old ...string) (id string, err error) {
 	err = await(ctx, func(context.Context) error {
-		ids := slices.DeleteFunc(slices.Collect(maps.Keys(on.State.Containers(uid))), func(id string) bool { return id == old })
+		ids := slices.DeleteFunc(slices.Collect(maps.Keys(on.State.Containers(uid))), func(id string) bool { return slices.Contains(old, id) })
 		if len(ids) != 1 {
 			return fmt.Errorf("%d new containers in pod %s", len(ids), uid)
 		}

@@ -52,7 +52,7 @@ func All() []Scenario {
 		{Name: "restarts", Story: "A program fails twice, and each restart in place is a start", Real: true, Play: restarts},
 		{Name: "no-start", Story: "A reference that cannot be one and an image that is not there never start", Real: true, Play: noStart},
 		{Name: "replaced", Story: "A tag is overwritten between two starts, and each start shows its own bytes", Real: true, Play: replaced},
-		{Name: "apiserver-killed", Story: "The API server is killed, a container restarts meanwhile, and another starts afterwards", Real: true, Play: apiserverKilled},
+		{Name: "apiserver-killed", Story: "The API server is killed, a container restarts twice meanwhile, and another starts afterwards", Real: true, Play: apiserverKilled},
 		{Name: "containerd-killed", Story: "containerd is killed, a container dies meanwhile, and another starts afterwards", Real: true, Play: containerdKilled},
 	}
 }
