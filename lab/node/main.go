@@ -5,8 +5,8 @@
 package main
 
 import (
-	"context"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,7 +21,6 @@ import (
 	apiserver "k8s.io/kubernetes/cmd/kube-apiserver/app"
 	controllermanager "k8s.io/kubernetes/cmd/kube-controller-manager/app"
 	scheduler "k8s.io/kubernetes/cmd/kube-scheduler/app"
-	kubelet "k8s.io/kubernetes/cmd/kubelet/app"
 )
 
 // parts maps the name of a part to its main function. A part reads os.Args
@@ -31,10 +30,10 @@ var parts = map[string]func() int{
 	"kube-apiserver":          command(apiserver.NewAPIServerCommand),
 	"kube-controller-manager": command(controllermanager.NewControllerManagerCommand),
 	"kube-scheduler":          command(func() *cobra.Command { return scheduler.NewSchedulerCommand() }),
-	"kubelet":                 command(func() *cobra.Command { return kubelet.NewKubeletCommand(context.Background()) }),
 }
 
 func main() {
+	maps.Copy(parts, kubeletPart)
 	name := filepath.Base(os.Args[0])
 	if _, ok := parts[name]; !ok && len(os.Args) > 1 {
 		// "node kubelet --flag" becomes "kubelet --flag".
@@ -56,11 +55,4 @@ func command(make func() *cobra.Command) func() int {
 	return func() int { return cli.Run(make()) }
 }
 
-func names() []string {
-	list := make([]string, 0, len(parts))
-	for name := range parts {
-		list = append(list, name)
-	}
-	slices.Sort(list)
-	return list
-}
+func names() []string { return slices.Sorted(maps.Keys(parts)) }

@@ -20,7 +20,7 @@ import (
 func recordCommand(o *options) *cobra.Command {
 	r := &session{options: o}
 	var file, source string
-	var bare bool
+	var withStory bool
 	cmd := &cobra.Command{
 		Use: "record -o FILE", Short: "Record the container starts of the attack for tagwarden's replay source",
 		Args: cobra.NoArgs,
@@ -44,7 +44,7 @@ func recordCommand(o *options) *cobra.Command {
 				if err != nil {
 					return err
 				}
-				if !bare {
+				if withStory {
 					starts = append([]byte(story(on.State, sc)), starts...)
 				}
 				on.Driver.Out.Step("%s: %d lines", file, bytes.Count(starts, []byte("\n")))
@@ -56,7 +56,7 @@ func recordCommand(o *options) *cobra.Command {
 	cmd.Flags().StringSliceVar(&r.scenarios, "scenario", []string{attackScenario}, "scenario to record")
 	cmd.Flags().StringVarP(&file, "output", "o", "", "file to write")
 	cmd.Flags().StringVar(&source, "source", "kube", "source whose view is recorded: kube or containerd")
-	cmd.Flags().BoolVar(&bare, "bare", false, "container starts only, without the lines that tell the story")
+	cmd.Flags().BoolVar(&withStory, "story", false, "begin the file with comment lines that tell the story")
 	return cmd
 }
 

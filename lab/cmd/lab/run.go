@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -197,12 +198,7 @@ func (r *session) program(ctx context.Context, d cluster.Driver) (p watch.Progra
 
 // printSaid shows what the watchers said before something went wrong.
 func printSaid(out io.Writer, said map[string]string) {
-	names := make([]string, 0, len(said))
-	for n := range said {
-		names = append(names, n)
-	}
-	slices.Sort(names)
-	for _, n := range names {
+	for _, n := range slices.Sorted(maps.Keys(said)) {
 		fmt.Fprintf(out, "--- tagwarden (%s) said:\n%s\n", n, said[n])
 	}
 }

@@ -5,6 +5,7 @@ package verdict
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -157,7 +158,7 @@ func Check(e Expect, r Reports) Finding {
 			problem("no pod UID")
 		}
 	}
-	for _, id := range sortedKeys(ids) {
+	for _, id := range slices.Sorted(maps.Keys(ids)) {
 		if n := ids[id]; n > 1 {
 			problem("container %.12s reported %d times", id, n)
 		}
@@ -175,15 +176,6 @@ func tagOf(ref string) string {
 	ref, _, _ = strings.Cut(ref, "@")
 	_, tag, _ := strings.Cut(ref[strings.LastIndexByte(ref, '/')+1:], ":")
 	return tag
-}
-
-func sortedKeys(m map[string]int) []string {
-	keys := make([]string, 0, len(m))
-	for k := range m {
-		keys = append(keys, k)
-	}
-	slices.Sort(keys)
-	return keys
 }
 
 func observed(starts, alerts int) string {

@@ -55,15 +55,18 @@ func TestCheck(t *testing.T) {
 		},
 		{
 			"unknown digest of a container that is gone", with(lab010, func(e *Expect) { e.Gone = []string{"c1"} }),
-			Reports{Starts: []Start{with(start, func(s *Start) { s.Digest = "" })}, Alerts: []Alert{alert}}, "", "start, alert",
+			Reports{Starts: []Start{with(start, func(s *Start) { s.Digest = "" })}, Alerts: []Alert{alert}},
+			"", "start, alert",
 		},
 		{
 			"wrong digest of a container that is gone", with(lab010, func(e *Expect) { e.Gone = []string{"c1"} }),
-			Reports{Starts: []Start{with(start, func(s *Start) { s.Digest = "sha256:bb" })}, Alerts: []Alert{alert}}, `digest "sha256:bb"`, "start, alert",
+			Reports{Starts: []Start{with(start, func(s *Start) { s.Digest = "sha256:bb" })}, Alerts: []Alert{alert}},
+			`digest "sha256:bb"`, "start, alert",
 		},
 		{
 			"unknown digest", lab010,
-			Reports{Starts: []Start{with(start, func(s *Start) { s.Digest = "" })}, Alerts: []Alert{alert}}, `digest ""`, "start, alert",
+			Reports{Starts: []Start{with(start, func(s *Start) { s.Digest = "" })}, Alerts: []Alert{alert}},
+			`digest ""`, "start, alert",
 		},
 		{"muted", with(lab010, func(e *Expect) { e.Muted = []string{"kube"} }), Reports{Source: "kube", Starts: []Start{start}}, "", "start, no alert"},
 		{"muted elsewhere", with(lab010, func(e *Expect) { e.Muted = []string{"kube"} }), Reports{Source: "containerd", Starts: []Start{start}}, "0 alerts, want 1", "start, no alert"},
