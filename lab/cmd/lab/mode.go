@@ -52,8 +52,9 @@ func installMissing(ctx context.Context, out *progress.Printer, forbidden bool) 
 	install := append([]string{"install", "-y", "--no-install-recommends"}, packages...)
 	for _, args := range [][]string{{"update"}, install} {
 		cmd := exec.CommandContext(ctx, "apt-get", args...)
-		// The packages must not start services: the lab runs its own.
-		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1")
+		// The packages must not start services: the lab runs its own. The
+		// first of the two is for systemd, the other for what was before it.
+		cmd.Env = append(os.Environ(), "DEBIAN_FRONTEND=noninteractive", "SYSTEMD_OFFLINE=1", "RUNLEVEL=1")
 		if text, err := cmd.CombinedOutput(); err != nil {
 			if ctx.Err() != nil {
 				return "", ctx.Err()
