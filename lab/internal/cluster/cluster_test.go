@@ -126,6 +126,24 @@ func TestContainerID(t *testing.T) {
 	}
 }
 
+func TestStarted(t *testing.T) {
+	tests := []struct {
+		args []string
+		want bool
+	}{
+		{[]string{"/program", "serve"}, true},
+		{[]string{"/program", "pause"}, false},
+		{[]string{"runc", "init"}, false},
+		{[]string{"/proc/self/exe", "init"}, false},
+		{nil, false},
+	}
+	for _, tt := range tests {
+		if got := started(tt.args); got != tt.want {
+			t.Errorf("started(%q) = %t, want %t", tt.args, got, tt.want)
+		}
+	}
+}
+
 // A mistyped --state must not cost anybody a folder.
 func TestDownLeavesForeignFoldersAlone(t *testing.T) {
 	dir := t.TempDir()
