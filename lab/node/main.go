@@ -51,8 +51,8 @@ func main() {
 // command turns a constructor of an upstream command into a main function.
 // The command is made only when its part was asked for: making one registers
 // flags and feature gates of its own.
-func command(make func() *cobra.Command) func() int {
-	return func() int { return cli.Run(make()) }
+func command(newCommand func() *cobra.Command) func() int {
+	return func() int { return cli.Run(newCommand()) }
 }
 
 func names() []string { return slices.Sorted(maps.Keys(parts)) }
