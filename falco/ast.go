@@ -1,0 +1,186 @@
+package falco
+
+import (
+	"strings"
+)
+
+// Expr is a node of a parsed condition: [*And], [*Or], [*Not], [*Macro] or
+// [*Check].
+type Expr interface {
+	// Pos is where the node begins in the condition.
+	Pos() Position
+	// String prints the node as Falco prints a compiled condition.
+	String() string
+}
+
+// Position is a place in a text.
+type Position struct {
+	Offset int // in bytes, from 0
+	Line   int // from 1
+	Column int // in bytes, from 1
+}
+
+type (
+	// And is true when all terms are; it has two or more.
+	And struct {
+		Terms []Expr
+		// Paren is set when it stands in parentheses of its own.
+		Paren bool
+		At    Position
+	}
+	// Or is true when one of its terms is; it has two or more.
+	Or struct {
+		Terms []Expr
+		// Paren is set when it stands in parentheses of its own.
+		Paren bool
+		At    Position
+	}
+	// Not is true when its term is not.
+	Not struct {
+		Term Expr
+		At   Position
+	}
+	// Macro stands for the condition of that name.
+	Macro struct {
+		Name string
+		At   Position
+	}
+	// Check asks one question about one value.
+	Check struct {
+		Left     Operand
+		Op       string // exists, =, !=, <, in, …; == is written =
+		Modifier string // oneof, anyof, allof or ""
+		// Right is nil for exists, else a [*Field], [*Transform], [*Text] or
+		// [*List].
+		Right Operand
+		At    Position
+	}
+)
+
+// Pos returns where the expression begins.
+func (e *And) Pos() Position { return e.At }
+
+// Pos returns where the expression begins.
+func (e *Or) Pos() Position { return e.At }
+
+// Pos returns where the expression begins.
+func (e *Not) Pos() Position { return e.At }
+
+// Pos returns where the expression begins.
+func (e *Macro) Pos() Position { return e.At }
+
+// Pos returns where the expression begins.
+func (e *Check) Pos() Position { return e.At }
+
+// Operand is a side of a check or an argument of a transformer: [*FieldName],
+// [*Transform], [*Text] or [*List].
+type Operand interface{ String() string }
+
+type (
+	// FieldName names a field, with its argument if it has one.
+	FieldName struct {
+		Name   string
+		Arg    string
+		HasArg bool
+		At     Position
+	}
+	// Transform is a function over fields and texts: tolower(proc.name).
+	Transform struct {
+		Name string
+		Args []Operand
+		// Arg is what stands in brackets behind it: getopt(…)[x].
+		Arg    string
+		HasArg bool
+		At     Position
+	}
+	// Text is a constant.
+	Text struct {
+		Value  string
+		Quoted bool
+		// Number is set where the grammar asked for a number.
+		Number bool
+		At     Position
+	}
+	// List is a list of operands in parentheses; that of a check has texts
+	// only.
+	List struct {
+		Items []Operand
+		At    Position
+	}
+)
+
+func join(terms []Expr, with string) string {
+	parts := make([]string, len(terms))
+	for i, t := range terms {
+		parts[i] = t.String()
+	}
+	return "(" + strings.Join(parts, with) + ")"
+}
+
+func (e *And) String() string   { return join(e.Terms, " and ") }
+func (e *Or) String() string    { return join(e.Terms, " or ") }
+func (e *Macro) String() string { return e.Name }
+
+func (e *Not) String() string { return "not " + e.Term.String() }
+
+func (e *Check) String() string {
+	s := e.Left.String() + " " + e.Op
+	if e.Modifier != "" {
+		s += " " + e.Modifier
+	}
+	if e.Right != nil {
+		s += " " + e.Right.String()
+	}
+	return s
+}
+
+func withArg(s, arg string, has bool) string {
+	if !has {
+		return s
+	}
+	return s + "[" + arg + "]"
+}
+
+func (f *FieldName) String() string { return withArg(f.Name, f.Arg, f.HasArg) }
+
+func (t *Transform) String() string {
+	return withArg(t.Name+"("+joinOperands(t.Args)+")", t.Arg, t.HasArg)
+}
+
+func (l *List) String() string { return "(" + joinOperands(l.Items) + ")" }
+
+func joinOperands(all []Operand) string {
+	parts := make([]string, len(all))
+	for i, o := range all {
+		parts[i] = o.String()
+	}
+	return strings.Join(parts, ", ")
+}
+
+// String quotes the text where it could not be read back without.
+func (t *Text) String() string {
+	if t.Value != "" && !strings.ContainsAny(t.Value, "\"'() \b\t\n\r=,") {
+		return t.Value
+	}
+	return quote(t.Value)
+}
+
+// Walk calls visit for e and everything below it, parents first, as long as
+// visit returns true for the parent.
+func Walk(e Expr, visit func(Expr) bool) {
+	if !visit(e) {
+		return
+	}
+	switch e := e.(type) {
+	case *And:
+		for _, t := range e.Terms {
+			Walk(t, visit)
+		}
+	case *Or:
+		for _, t := range e.Terms {
+			Walk(t, visit)
+		}
+	case *Not:
+		Walk(e.Term, visit)
+	}
+}
