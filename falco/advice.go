@@ -51,7 +51,11 @@ type Advice struct {
 // Advise reads the text of a rule's condition and says where it does not do
 // what it seems to say.
 func (rs *Ruleset) Advise(r *Rule) []Advice {
-	written, err := parse(r.item.withExceptions(), maxDepthRules)
+	source, p := r.item.withExceptions()
+	if p != nil {
+		return nil
+	}
+	written, err := parse(source, maxDepthRules)
 	if err != nil {
 		// A list name in a place where only its items parse; nothing can be
 		// said of the text then.
@@ -151,10 +155,10 @@ func (a *adviser) references(e Expr) {
 	Walk(e, func(e Expr) bool {
 		switch e := e.(type) {
 		case *Macro:
-			if m := a.rs.col.macro(e.Name); m != nil && m.doc != a.rule.item.doc && !seen[e.Name] {
+			if m := a.rs.col.macros.get(e.Name); m != nil && m.doc != a.rule.item.doc && !seen[e.Name] {
 				seen[e.Name] = true
 				a.add(AdviceUndefinedMacro, LevelNote, e.Name, "define the macro in the same document, or load the file that has it before",
-					"the macro '%s' is not defined beside the rule but at %s:%d; without that, Falco refuses the whole file", e.Name, m.where.File, m.where.At.Line)
+					"the macro '%s' is not defined beside the rule but at %s:%d; without that, Falco refuses the whole file", e.Name, m.where[0].File, m.where[0].At.Line)
 			}
 		case *Check:
 			for _, name := range listNames(e) {
@@ -190,7 +194,7 @@ func listNames(c *Check) []string {
 
 func (a *adviser) list(c *Check, name string) {
 	const silent = "Falco says nothing of a list that is not defined: it takes the name for a text, so that '%s' compares with the word %q and exempts or finds nothing else"
-	l := a.rs.col.list(name)
+	l := a.rs.col.lists.get(name)
 	switch {
 	case l == nil && looksLikeList(c, name):
 		a.add(AdviceUndefinedList, LevelWarning, name, "define it: - list: "+name,
@@ -198,7 +202,7 @@ func (a *adviser) list(c *Check, name string) {
 	case l != nil && l.doc != a.rule.item.doc:
 		a.add(AdviceUndefinedList, LevelNote, name, "define the list in the same document as the rule",
 			"the list '%s' is not defined beside the rule but at %s:%d. Copied without it, the rule still loads: "+silent,
-			name, l.where.File, l.where.At.Line, c, name)
+			name, l.where[0].File, l.where[0].At.Line, c, name)
 	}
 }
 

@@ -20,8 +20,15 @@ type Alert struct {
 	// Output is the rendered text, without time and priority.
 	Output string
 	// Fields are the values of the fields in the output, by the name that
-	// stands there; nil is null. Numbers are int64, uint64 or float64.
+	// stands there, as [Value.Any] gives them; nil is null.
 	Fields map[string]any
+}
+
+// extraField is a field that an alert has beside those of its output.
+type extraField struct {
+	name   string
+	output *Output
+	raw    bool // the value itself, not a text
 }
 
 // Alert renders the rule's output for an event that it matched.
@@ -30,52 +37,43 @@ func (r *Rule) Alert(ev Event, t time.Time, hostname string) Alert {
 		Time: t, Rule: r.Name, Priority: r.Priority, Source: r.Source, Hostname: hostname, Tags: r.Tags,
 		Output: strings.TrimSpace(r.output.Render(ev)), Fields: map[string]any{},
 	}
-	for _, p := range r.output.parts {
-		if p.name != "" {
-			a.Fields[p.name] = p.value.extract.value(ev).plain(p.value.typ)
+	for _, f := range r.output.fields {
+		a.Fields[f.text] = jsonValue(f, ev, t)
+	}
+	for _, x := range r.extra {
+		switch {
+		case !x.raw:
+			a.Fields[x.name] = x.output.Render(ev)
+		case len(x.output.fields) == 1:
+			a.Fields[x.name] = jsonValue(x.output.fields[0], ev, t)
 		}
 	}
 	return a
 }
 
-// plain is the value as encoding/json takes it.
-func (v Value) plain(t Type) any {
-	switch v.kind {
-	case null:
-		return nil
-	case number:
-		switch {
-		case t == Bool:
-			return v.num != 0
-		case t == Double:
-			return json.Number(formatNumber(v.num, t))
-		case t.isSigned():
-			return int64(v.num)
-		}
-		return v.num
-	case list:
-		items := make([]any, len(v.ext.items))
-		for i, item := range v.ext.items {
-			items[i] = item.plain(t)
-		}
-		return items
+// jsonValue is the value of a field in JSON. Falco gives times of day as
+// nanoseconds since 1970, however they are written in the text.
+func jsonValue(f *FieldRef, ev Event, t time.Time) any {
+	switch f.Name {
+	case "evt.time", "evt.time.s", "evt.time.iso8601", "evt.datetime", "evt.datetime.s":
+		return t.UnixNano()
 	}
-	return v.format(t)
+	return ev.Field(f).Any()
 }
 
 // AppendText appends the line that Falco prints for the alert, without the
-// line end: time of day in t's zone, priority and output. Control characters
-// in it are escaped as in JSON, so that an alert is one line.
-func (a *Alert) AppendText(dst []byte) []byte {
-	return append(dst, a.line()...)
+// line end: time of day in the zone of a.Time, priority and output. Control
+// characters in it are escaped as in JSON, so that an alert is one line.
+func (a Alert) AppendText(dst []byte) []byte {
+	return append(dst, escapeControl(a.line())...)
 }
 
 func (a *Alert) line() string {
-	return a.Time.Format("15:04:05.000000000") + ": " + a.Priority.String() + " " + escapeControl(a.Output)
+	return a.Time.Format("15:04:05.000000000") + ": " + a.Priority.String() + " " + a.Output
 }
 
 func escapeControl(s string) string {
-	if !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' || r == 0x7f }) {
+	if !strings.ContainsFunc(s, isControl) {
 		return s
 	}
 	var b strings.Builder
@@ -87,7 +85,7 @@ func escapeControl(s string) string {
 			b.WriteString(`\t`)
 		case r == '\r':
 			b.WriteString(`\r`)
-		case r < ' ' || r == 0x7f:
+		case isControl(r):
 			b.WriteString(`\u00` + strconv.FormatInt(int64(r)+0x100, 16)[1:])
 		default:
 			b.WriteRune(r)
@@ -96,21 +94,20 @@ func escapeControl(s string) string {
 	return b.String()
 }
 
+// isControl also covers the control characters above ASCII, which terminals
+// obey, too.
+func isControl(r rune) bool { return r < ' ' || 0x7f <= r && r < 0xa0 }
+
 // AppendJSON appends the JSON object that "falco -o json_output=true" prints
 // for the alert, in its order of keys, without the line end.
-func (a *Alert) AppendJSON(dst []byte) []byte {
-	utc := a.Time.UTC()
-	fields := maps.Clone(a.Fields)
-	if fields == nil {
-		fields = map[string]any{}
-	}
-	fields["evt.time"] = utc.UnixNano()
+func (a Alert) AppendJSON(dst []byte) []byte {
+	fields := make(map[string]any, len(a.Fields)+1)
+	maps.Copy(fields, a.Fields)
+	fields["evt.time"] = a.Time.UnixNano()
 	tags := slices.Sorted(slices.Values(a.Tags))
 	if tags == nil {
 		tags = []string{}
 	}
-	in := *a
-	in.Time = utc
 	line, err := marshal(struct {
 		Hostname string         `json:"hostname"`
 		Output   string         `json:"output"`
@@ -121,12 +118,11 @@ func (a *Alert) AppendJSON(dst []byte) []byte {
 		Tags     []string       `json:"tags"`
 		Time     string         `json:"time"`
 	}{
-		a.Hostname, utc.Format("15:04:05.000000000") + ": " + a.Priority.String() + " " + a.Output,
-		fields, a.Priority.String(), a.Rule, a.Source, tags, utc.Format("2006-01-02T15:04:05.000000000Z"),
+		a.Hostname, a.line(), fields, a.Priority.String(), a.Rule, a.Source, tags,
+		a.Time.UTC().Format("2006-01-02T15:04:05.000000000Z"),
 	})
 	if err != nil {
-		// Strings, numbers and maps of them always encode.
-		panic(err)
+		panic(err) // Strings, numbers and lists and maps of them always encode.
 	}
 	return append(dst, line...)
 }

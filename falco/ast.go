@@ -11,6 +11,8 @@ type Expr interface {
 	Pos() Position
 	// String prints the node as Falco prints a compiled condition.
 	String() string
+	// terms are the nodes below.
+	terms() []Expr
 }
 
 // Position is a place in a text.
@@ -71,6 +73,12 @@ func (e *Macro) Pos() Position { return e.At }
 
 // Pos returns where the expression begins.
 func (e *Check) Pos() Position { return e.At }
+
+func (e *And) terms() []Expr   { return e.Terms }
+func (e *Or) terms() []Expr    { return e.Terms }
+func (e *Not) terms() []Expr   { return []Expr{e.Term} }
+func (e *Macro) terms() []Expr { return nil }
+func (e *Check) terms() []Expr { return nil }
 
 // Operand is a side of a check or an argument of a transformer: [*FieldName],
 // [*Transform], [*Text] or [*List].
@@ -134,17 +142,43 @@ func (e *Check) String() string {
 	return s
 }
 
+// withArg quotes the argument where it could not be read back without.
 func withArg(s, arg string, has bool) string {
 	if !has {
 		return s
 	}
-	return s + "[" + arg + "]"
+	if l := (&lexer{in: arg}); arg != "" {
+		if _, ok := l.bareArg(); ok && l.pos == len(arg) {
+			return s + "[" + arg + "]"
+		}
+	}
+	return s + "[" + quote(arg) + "]"
 }
 
 func (f *FieldName) String() string { return withArg(f.Name, f.Arg, f.HasArg) }
 
 func (t *Transform) String() string {
-	return withArg(t.Name+"("+joinOperands(t.Args)+")", t.Arg, t.HasArg)
+	return withArg(t.Name+"("+joinArguments(t.Args)+")", t.Arg, t.HasArg)
+}
+
+// joinArguments writes the arguments of a transformer, whose texts always
+// stand in quotes.
+func joinArguments(all []Operand) string {
+	parts := make([]string, len(all))
+	for i, o := range all {
+		switch o := o.(type) {
+		case *Text:
+			parts[i] = o.String()
+			if !o.Number && parts[i][0] != '"' {
+				parts[i] = quote(o.Value)
+			}
+		case *List:
+			parts[i] = "(" + joinArguments(o.Items) + ")"
+		default:
+			parts[i] = o.String()
+		}
+	}
+	return strings.Join(parts, ", ")
 }
 
 func (l *List) String() string { return "(" + joinOperands(l.Items) + ")" }
@@ -171,16 +205,7 @@ func Walk(e Expr, visit func(Expr) bool) {
 	if !visit(e) {
 		return
 	}
-	switch e := e.(type) {
-	case *And:
-		for _, t := range e.Terms {
-			Walk(t, visit)
-		}
-	case *Or:
-		for _, t := range e.Terms {
-			Walk(t, visit)
-		}
-	case *Not:
-		Walk(e.Term, visit)
+	for _, t := range e.terms() {
+		Walk(t, visit)
 	}
 }

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -109,7 +108,7 @@ func conformanceValue(t testing.TB, typ Type, raw any) Value {
 		return BoolValue(raw)
 	case float64:
 		if typ == Double {
-			return Value{kind: number, num: math.Float64bits(raw)}
+			return FloatValue(raw)
 		}
 		return IntValue(int64(raw))
 	case string:
@@ -119,13 +118,13 @@ func conformanceValue(t testing.TB, typ Type, raw any) Value {
 			if err != nil {
 				t.Fatal(err)
 			}
-			return AddrValue(a)
+			return IPValue(a)
 		case typ.isNumber():
 			n, err := parseNumber(typ, raw)
 			if err != nil {
 				t.Fatal(err)
 			}
-			return UintValue(n)
+			return n
 		}
 		return StringValue(raw)
 	}

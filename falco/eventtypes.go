@@ -73,10 +73,10 @@ func typesOf(e Expr) (can, cannot typeSet) {
 		if isNeverTrue(e) {
 			return typeSet{}, allTypes
 		}
-		if names, op := typeCheck(e); op != "" {
+		if texts, op := typeCheck(e); op != "" {
 			s := typeSet{names: map[string]bool{}}
-			for _, n := range names {
-				s.names[n] = true
+			for _, t := range texts {
+				s.names[t.Value] = true
 			}
 			if op == "!=" {
 				s = s.complement()
@@ -96,28 +96,35 @@ func isNeverTrue(c *Check) bool {
 }
 
 // typeCheck returns the constants of a check on the event type.
-func typeCheck(c *Check) (names []string, op string) {
+func typeCheck(c *Check) (texts []*Text, op string) {
 	f, ok := c.Left.(*FieldName)
-	if !ok || f.Name != "evt.type" || c.Modifier != "" {
+	if !ok || f.Name != "evt.type" {
+		return nil, ""
+	}
+	op = c.Op
+	switch {
+	case c.Modifier == "anyof" && op == "=":
+		op = "in"
+	case c.Modifier != "":
 		return nil, ""
 	}
 	switch right := c.Right.(type) {
 	case *Text:
-		if c.Op == "=" || c.Op == "!=" || c.Op == "in" || c.Op == "intersects" {
-			return []string{right.Value}, c.Op
-		}
+		texts = []*Text{right}
 	case *List:
-		if c.Op != "in" && c.Op != "intersects" {
-			return nil, ""
-		}
 		for _, item := range right.Items {
 			if t, ok := item.(*Text); ok {
-				names = append(names, t.Value)
+				texts = append(texts, t)
 			}
 		}
-		return names, c.Op
 	}
-	return nil, ""
+	if op != "=" && op != "!=" && op != "in" && op != "intersects" || c.Right == nil {
+		return nil, ""
+	}
+	if _, ok := c.Right.(*Transform); ok {
+		return nil, ""
+	}
+	return texts, op
 }
 
 //go:embed eventtypes.txt
@@ -134,102 +141,19 @@ var knownTypes = sync.OnceValue(func() map[string]bool {
 })
 
 // unknownEventType returns a constant that is compared with the event type and
-// is none.
-func unknownEventType(e Expr) string {
-	bad := ""
+// is none, or nil.
+func unknownEventType(e Expr) *Text {
+	var bad *Text
 	Walk(e, func(e Expr) bool {
-		if c, ok := e.(*Check); ok && bad == "" {
-			names, _ := typeCheck(c)
-			for _, n := range names {
-				if !knownTypes()[n] {
-					bad = n
+		if c, ok := e.(*Check); ok && bad == nil {
+			texts, _ := typeCheck(c)
+			for _, t := range texts {
+				if bad == nil && !knownTypes()[t.Value] {
+					bad = t
 				}
 			}
 		}
-		return bad == ""
+		return bad == nil
 	})
 	return bad
-}
-
-// constant is a matcher that does not look at the event.
-type constant bool
-
-func (c constant) match(Event) bool { return bool(c) }
-
-// never and always are the conditions whose answer is known beforehand.
-const (
-	never  = constant(false)
-	always = constant(true)
-)
-
-// compileStart compiles e for container starts: the event type is known, and
-// fields that a start cannot carry are null, so that most checks of a syscall
-// rule have a known answer.
-func compileStart(e Expr, cat *Catalog) (matcher, error) {
-	switch e := e.(type) {
-	case *And:
-		return fold(e.Terms, cat, always, func(all []matcher) matcher { return andMatcher(all) })
-	case *Or:
-		return fold(e.Terms, cat, never, func(all []matcher) matcher { return orMatcher(all) })
-	case *Not:
-		m, err := compileStart(e.Term, cat)
-		if c, ok := m.(constant); ok {
-			return !c, err
-		}
-		return notMatcher{m}, err
-	}
-	c := &compiler{cat: cat, cond: &Condition{}}
-	m, err := c.expr(e)
-	if err != nil {
-		return nil, err
-	}
-	for _, f := range c.cond.fields {
-		if f.Avail != OnStart {
-			return never, nil
-		}
-	}
-	if check, ok := e.(*Check); ok {
-		if f, ok := check.Left.(*FieldName); ok && f.Name == "evt.type" && len(c.cond.fields) == 1 {
-			return constant(m.match(startEvent{})), nil
-		}
-	}
-	return m, nil
-}
-
-// startEvent is an event of which only the type is known.
-type startEvent struct{}
-
-func (startEvent) Type() string { return startType }
-
-func (startEvent) Field(f *FieldRef) Value {
-	if f.Name == "evt.type" {
-		return StringValue(startType)
-	}
-	return Value{}
-}
-
-// fold compiles terms and leaves out those that are the given constant, which
-// is the neutral one; the other constant decides.
-func fold(terms []Expr, cat *Catalog, neutral constant, build func([]matcher) matcher) (matcher, error) {
-	var kept []matcher
-	for _, t := range terms {
-		m, err := compileStart(t, cat)
-		if err != nil {
-			return nil, err
-		}
-		if c, ok := m.(constant); ok {
-			if c != neutral {
-				return c, nil
-			}
-			continue
-		}
-		kept = append(kept, m)
-	}
-	switch len(kept) {
-	case 0:
-		return neutral, nil
-	case 1:
-		return kept[0], nil
-	}
-	return build(kept), nil
 }

@@ -1,10 +1,6 @@
 package falco
 
-import (
-	"fmt"
-	"slices"
-	"strings"
-)
+import "slices"
 
 // EngineVersion is the version of Falco's rule engine whose language this is.
 const EngineVersion = "0.63.0"
@@ -15,17 +11,24 @@ type File struct {
 	Data []byte
 }
 
-// Options say how rules are loaded.
+// Options say how rules are loaded. The zero value loads every rule of the
+// source syscall with the default catalogue.
 type Options struct {
 	// Catalog has the fields; nil means [DefaultCatalog].
 	Catalog *Catalog
 	// Sources are the event sources whose rules are compiled; others are
 	// skipped with a warning. nil means syscall alone.
 	Sources []string
-	// MinPriority leaves out the rules that are less urgent. The zero value
-	// leaves out all but emergencies, so that it must be set; see
-	// [DefaultOptions].
+	// MinPriority disables the rules that are less urgent; 0 disables none.
 	MinPriority Priority
+	// Select enables and disables rules, one step after the other, as "rules"
+	// in falco.yaml does.
+	Select []Selection
+	// Append adds to the output of rules, as "append_output" in falco.yaml
+	// does.
+	Append []AppendOutput
+	// Matching says how many rules alert on one event.
+	Matching Matching
 }
 
 // DefaultOptions compile every rule of the source syscall.
@@ -33,101 +36,86 @@ func DefaultOptions() Options {
 	return Options{Catalog: DefaultCatalog(), Sources: []string{"syscall"}, MinPriority: Debug}
 }
 
-// Code is Falco's name for a kind of problem: LOAD_ERR_VALIDATE.
-type Code string
+// Matching says how many rules alert on one event.
+type Matching uint8
 
-// The codes of errors and warnings, as Falco has them
-// (falcosecurity/falco userspace/engine/falco_load_result.cpp).
 const (
-	ErrFileRead         Code = "LOAD_ERR_FILE_READ"
-	ErrYAMLParse        Code = "LOAD_ERR_YAML_PARSE"
-	ErrYAMLValidate     Code = "LOAD_ERR_YAML_VALIDATE"
-	ErrCompileCondition Code = "LOAD_ERR_COMPILE_CONDITION"
-	ErrCompileOutput    Code = "LOAD_ERR_COMPILE_OUTPUT"
-	ErrValidate         Code = "LOAD_ERR_VALIDATE"
-
-	WarnUnknownSource    Code = "LOAD_UNKNOWN_SOURCE"
-	WarnNoEventType      Code = "LOAD_NO_EVTTYPE"
-	WarnUnknownFilter    Code = "LOAD_UNKNOWN_FILTER"
-	WarnUnusedMacro      Code = "LOAD_UNUSED_MACRO"
-	WarnUnusedList       Code = "LOAD_UNUSED_LIST"
-	WarnUnknownItem      Code = "LOAD_UNKNOWN_ITEM"
-	WarnDeprecated       Code = "LOAD_DEPRECATED_ITEM"
-	WarnAppendNoValues   Code = "LOAD_APPEND_NO_VALUES"
-	WarnExceptionName    Code = "LOAD_EXCEPTION_NAME_NOT_UNIQUE"
-	WarnMacroName        Code = "LOAD_INVALID_MACRO_NAME"
-	WarnListName         Code = "LOAD_INVALID_LIST_NAME"
-	WarnCompileCondition Code = "LOAD_COMPILE_CONDITION"
-	WarnUnknownKey       Code = "LOAD_UNKNOWN_KEY"
+	// MatchAll gives every rule that matches.
+	MatchAll Matching = iota
+	// MatchFirst gives the first one in the order of the files, which is what
+	// Falco does unless it is told otherwise.
+	MatchFirst
 )
 
-// codeTexts are the descriptions that go with the codes in Falco's JSON.
-var codeTexts = map[Code]string{
-	ErrFileRead:          "File read error",
-	ErrYAMLParse:         "YAML parse error",
-	ErrYAMLValidate:      "Error validating internal structure of YAML file",
-	ErrCompileCondition:  "Error compiling condition",
-	ErrCompileOutput:     "Error compiling output",
-	ErrValidate:          "Error validating rule/macro/list/exception objects",
-	WarnUnknownSource:    "Unknown event source",
-	WarnNoEventType:      "Condition has no event-type restriction",
-	WarnUnknownFilter:    "Unknown field or event-type in condition or output",
-	WarnUnusedMacro:      "Unused macro",
-	WarnUnusedList:       "Unused list",
-	WarnUnknownItem:      "Unknown rules file item",
-	WarnDeprecated:       "Used deprecated item",
-	WarnAppendNoValues:   "Overriding/appending with no values",
-	WarnExceptionName:    "Multiple exceptions defined with the same name",
-	WarnMacroName:        "Invalid macro name",
-	WarnListName:         "Invalid list name",
-	WarnCompileCondition: "Warning in rule condition",
-	WarnUnknownKey:       "Unrecognized key",
+// Selection enables or disables the rules of a name or of a tag.
+type Selection struct {
+	Enable bool
+	// Rule is the name of rules, with * and ? for any characters; "" for all.
+	Rule string
+	// Tag is one of their tags; "" for all.
+	Tag string
 }
 
-// Location is one step on the way to a problem: a file, an item, a key.
-type Location struct {
-	Type string // rule, macro, list, exception, …
-	Name string
-	At   Position
-	File string
+func (s *Selection) covers(r *Rule) bool {
+	return (s.Rule == "" || wildcard(s.Rule, r.Name)) && (s.Tag == "" || slices.Contains(r.Tags, s.Tag))
 }
 
-// Problem is an error or a warning of a rules file.
-type Problem struct {
-	Code    Code
-	Message string
-	// Where leads from the item to the place in it; it has one or more steps.
-	Where []Location
-	// Snippet is the text that the problem is about, with a caret where the
-	// place in it is known.
-	Snippet string
-}
-
-// Error is one line: file, position, code, message, and the item it is in.
-func (p *Problem) Error() string {
-	if len(p.Where) == 0 {
-		return string(p.Code) + ": " + p.Message
+// wildcard matches * for any characters and ? for one.
+func wildcard(pattern, s string) bool {
+	p, i, star, mark := 0, 0, -1, 0
+	for i < len(s) {
+		switch {
+		case p < len(pattern) && pattern[p] == '*':
+			star, mark = p, i
+			p++
+		case p < len(pattern) && (pattern[p] == '?' || pattern[p] == s[i]):
+			p, i = p+1, i+1
+		case star >= 0:
+			mark++
+			p, i = star+1, mark
+		default:
+			return false
+		}
 	}
-	at, item := p.Where[len(p.Where)-1], p.Where[0]
-	s := fmt.Sprintf("%s:%d:%d: %s: %s", at.File, at.At.Line, at.At.Column, p.Code, p.Message)
-	if item.Name != "" {
-		s += fmt.Sprintf(" (%s %q)", item.Type, item.Name)
+	for p < len(pattern) && pattern[p] == '*' {
+		p++
 	}
-	return s
+	return p == len(pattern)
 }
 
-// Result is what loading one file gave.
-type Result struct {
-	Name     string
-	Errors   []*Problem // at most one: the first stops the file
-	Warnings []*Problem
+// AppendOutput adds text and fields to the output of the rules that have the
+// given source, name and tags; each of them may be empty.
+type AppendOutput struct {
+	Source string
+	Rule   string
+	Tags   []string
+	// Output is text that follows the rule's own after a blank.
+	Output string
+	// Fields are added to the output_fields of the JSON alert.
+	Fields []ExtraField
 }
 
-// Successful reports whether the file could be used.
-func (r *Result) Successful() bool { return len(r.Errors) == 0 }
+// ExtraField is a field that an alert has beside those of its output. With a
+// Format it is a text of that template under the name; without, it is the
+// value of the field that the name is.
+type ExtraField struct{ Name, Format string }
 
-func (r *Result) warn(code Code, where []Location, format string, args ...any) {
-	r.Warnings = append(r.Warnings, &Problem{Code: code, Message: fmt.Sprintf(format, args...), Where: slices.Clone(where)})
+// SuggestedOutput is what Falco's container plugin suggests to append to every
+// output.
+const SuggestedOutput = "container_id=%container.id container_name=%container.name " +
+	"container_image_repository=%container.image.repository container_image_tag=%container.image.tag " +
+	"k8s_pod_name=%k8s.pod.name k8s_ns_name=%k8s.ns.name"
+
+func (a *AppendOutput) covers(r *Rule) bool {
+	if a.Source != "" && a.Source != r.Source || a.Rule != "" && a.Rule != r.Name {
+		return false
+	}
+	for _, tag := range a.Tags {
+		if !slices.Contains(r.Tags, tag) {
+			return false
+		}
+	}
+	return true
 }
 
 // Load reads rules files in order, as Falco does: a later file sees, appends
@@ -141,57 +129,22 @@ func Load(files []File, opt Options) (*Ruleset, []*Result) {
 	if opt.Sources == nil {
 		opt.Sources = []string{"syscall"}
 	}
-	col := newCollector()
+	col := &collector{}
 	var results []*Result
-	var set *Ruleset
+	var rules []*Rule
 	for _, f := range files {
-		res := &Result{Name: f.Name}
+		res := &Result{Name: f.Name, content: string(f.Data)}
 		results = append(results, res)
 		r := &reader{file: f.Name, col: col, res: res, opt: &opt}
-		err := r.read(f.Data)
-		if err == nil {
-			set, err = col.compile(&opt, res)
+		p := r.read(f.Data)
+		if p == nil {
+			rules, p = compileRules(col, &opt, res)
 		}
-		if err != nil {
-			res.Errors = append(res.Errors, err)
+		if p != nil {
+			p.show(res.content)
+			res.Errors = append(res.Errors, p)
 			return nil, results
 		}
 	}
-	if set == nil {
-		set = &Ruleset{}
-	}
-	return set, results
-}
-
-// Priority says how urgent an alert is. Emergency is the least value.
-type Priority uint8
-
-// The priorities.
-const (
-	Emergency Priority = iota
-	Alerting
-	Critical
-	Error
-	Warning
-	Notice
-	Informational
-	Debug
-)
-
-var priorityNames = [...]string{"Emergency", "Alert", "Critical", "Error", "Warning", "Notice", "Informational", "Debug"}
-
-func (p Priority) String() string { return priorityNames[p] }
-
-// ParsePriority reads the name of a priority without regard to case; Info
-// stands for Informational.
-func ParsePriority(s string) (Priority, error) {
-	if strings.EqualFold(s, "info") {
-		return Informational, nil
-	}
-	for i, name := range priorityNames {
-		if strings.EqualFold(s, name) {
-			return Priority(i), nil
-		}
-	}
-	return 0, fmt.Errorf("unknown priority %q, want one of %s", s, strings.Join(priorityNames[:], ", "))
+	return newRuleset(rules, col, &opt), results
 }

@@ -145,5 +145,5 @@ func TestPublishedRulesFiles(t *testing.T) {
 	if set == nil {
 		t.Fatal(problems(results))
 	}
-	t.Logf("%d rules, %d for container starts, %d need system calls", len(set.Rules()), len(set.starts), len(set.Unavailable()))
+	t.Logf("%d rules, %d for container starts, %d need system calls", len(set.Rules()), len(set.starts.entries), len(set.Unavailable()))
 }

@@ -9,39 +9,64 @@ import (
 	"go.yaml.in/yaml/v4"
 )
 
-// object is one mapping of a rules file.
+// object is one mapping of a rules file. The first thing that is wrong with it
+// is kept by its reader; from then on it gives zero values.
 type object struct {
 	r    *reader
 	node *yaml.Node
-	typ  string
-	name string
-	in   *object // the object that it is a part of
+	// where leads to the object.
+	where []Location
 }
 
-// where leads from the item to o.
-func (o *object) where() []Location {
-	var all []Location
-	for x := o; x != nil; x = x.in {
-		all = append(all, o.r.place(x.typ, x.name, x.node))
+// object makes one of a node, or fails with the given message.
+func (r *reader) object(n *yaml.Node, where []Location, message string) *object {
+	if n.Kind != yaml.MappingNode {
+		r.fail(ErrYAMLValidate, where, "%s", message)
 	}
-	slices.Reverse(all)
-	return all
+	return &object{r: r, node: n, where: where}
 }
 
-// at is the place of the value of key.
-func (o *object) at(key string) Location {
-	if n := o.get(key); n != nil {
-		return o.r.place(key, "", n)
+// named reads the name of the object and puts it into the way to it.
+func (o *object) named(key string) string {
+	name := o.text(key)
+	o.where = slices.Clone(o.where)
+	o.where[len(o.where)-1].Name = name
+	return name
+}
+
+// at leads to the value of key.
+func (o *object) at(typ, key string) []Location {
+	n := o.get(key)
+	if n == nil {
+		return o.where
 	}
-	return o.where()[0]
+	name := key
+	if typ != valueType {
+		name = ""
+	}
+	return o.r.step(o.where, typ, name, n)
+}
+
+// valueType is how Falco calls the step to the value of a key.
+const valueType = "value for"
+
+func (o *object) fail(code Code, format string, args ...any) {
+	o.r.fail(code, o.where, format, args...)
+}
+
+func (o *object) failAt(key, format string, args ...any) {
+	o.r.fail(ErrYAMLValidate, o.at(valueType, key), format, args...)
 }
 
 // get returns the value of key, or nil. A key that stands twice counts with
 // its first value, as in yaml-cpp.
 func (o *object) get(key string) *yaml.Node {
+	if o.node.Kind != yaml.MappingNode {
+		return nil
+	}
 	for i := 0; i+1 < len(o.node.Content); i += 2 {
 		if k := resolve(o.node.Content[i]); k.Kind == yaml.ScalarNode && k.Value == key {
-			return o.node.Content[i+1]
+			return resolve(o.node.Content[i+1])
 		}
 	}
 	return nil
@@ -52,122 +77,100 @@ func (o *object) has(key string) bool { return o.get(key) != nil }
 func (o *object) keys() []string {
 	var all []string
 	for i := 0; i+1 < len(o.node.Content); i += 2 {
-		all = append(all, o.node.Content[i].Value)
+		all = append(all, resolve(o.node.Content[i]).Value)
 	}
 	return all
 }
 
-func (o *object) missing(key string) *Problem {
-	return fail(ErrYAMLValidate, o.where(), "Item has no mapping for key '%s'", key)
+// value returns the value of a key that must be there.
+func (o *object) value(key string) *yaml.Node {
+	n := o.get(key)
+	if n == nil {
+		o.fail(ErrYAMLValidate, "Item has no mapping for key '%s'", key)
+		return &yaml.Node{Kind: yaml.ScalarNode}
+	}
+	return n
 }
 
 // text is the required text of key.
-func (o *object) text(key string) (string, *Problem) {
-	n := o.get(key)
-	if n == nil {
-		return "", o.missing(key)
+func (o *object) text(key string) string {
+	n := o.value(key)
+	switch {
+	case isNull(n):
+		o.fail(ErrYAMLValidate, "Mapping for key '%s' is empty", key)
+	case n.Kind != yaml.ScalarNode:
+		o.failAt(key, "Value is not a scalar value")
+	case n.Value == "":
+		o.failAt(key, "Value must be non-empty")
 	}
-	s, ok := scalar(n)
-	if !ok {
-		return "", o.notScalar(key)
-	}
-	if s == "" {
-		return "", fail(ErrYAMLValidate, append(o.where(), o.at(key)), "Mapping for key '%s' is empty", key)
-	}
-	return s, nil
+	return n.Value
 }
 
-// optional is the text of key, or "" where there is none.
-func (o *object) optional(key string) (string, *Problem) {
-	n := o.get(key)
-	if n == nil {
-		return "", nil
+// optional is the text of key, or def where there is none.
+func (o *object) optional(key, def string) string {
+	if !o.has(key) {
+		return def
 	}
-	s, ok := scalar(n)
-	if !ok {
-		return "", o.notScalar(key)
-	}
-	return s, nil
-}
-
-func (o *object) notScalar(key string) *Problem {
-	return fail(ErrYAMLValidate, append(o.where(), o.at(key)), "Can't decode YAML scalar value")
-}
-
-// scalar is the text of a scalar; null is the empty text.
-func scalar(n *yaml.Node) (string, bool) {
-	if n = resolve(n); n.Kind != yaml.ScalarNode {
-		return "", false
-	}
-	if isNull(n) {
-		return "", true
-	}
-	return n.Value, true
-}
-
-// named reads the name of the item.
-func (o *object) named(key string) (p *Problem) {
-	o.name, p = o.text(key)
-	return p
-}
-
-// texts is the required list of texts of key.
-func (o *object) texts(key string) ([]string, *Problem) {
-	n := o.get(key)
-	if n == nil {
-		return nil, o.missing(key)
-	}
-	if n = resolve(n); n.Kind != yaml.SequenceNode {
-		if isNull(n) {
-			return nil, nil
-		}
-		return nil, fail(ErrYAMLValidate, append(o.where(), o.at(key)), "Can't decode YAML sequence value")
-	}
-	all := make([]string, 0, len(n.Content))
-	for _, item := range n.Content {
-		s, ok := scalar(item)
-		if !ok {
-			return nil, fail(ErrYAMLValidate, append(o.where(), o.at(key)), "Can't decode YAML sequence value")
-		}
-		all = append(all, s)
-	}
-	return all, nil
+	return o.text(key)
 }
 
 // flag is the optional bool of key.
-func (o *object) flag(key string, def bool) (bool, *Problem) {
-	n := o.get(key)
-	if n == nil {
-		return def, nil
+func (o *object) flag(key string, def bool) bool {
+	if !o.has(key) {
+		return def
 	}
-	s, _ := scalar(n)
-	switch strings.ToLower(s) {
+	switch s := o.text(key); strings.ToLower(s) {
 	case "true", "yes", "on", "y":
-		return true, nil
+		return true
 	case "false", "no", "off", "n":
-		return false, nil
+		return false
 	}
-	return def, o.notScalar(key)
+	o.failAt(key, "Can't decode YAML scalar value")
+	return def
 }
 
-// number is the optional number of key.
-func (o *object) number(key string) *Problem {
-	n := o.get(key)
-	if n == nil {
+// number checks the optional number of key.
+func (o *object) number(key string) {
+	if !o.has(key) {
+		return
+	}
+	if _, err := strconv.ParseUint(o.text(key), 10, 32); err != nil {
+		o.failAt(key, "Can't decode YAML scalar value")
+	}
+}
+
+// texts is the required list of texts of key.
+func (o *object) texts(key string) []string {
+	n := o.value(key)
+	if n.Kind != yaml.SequenceNode {
+		o.failAt(key, "Value is not a sequence")
 		return nil
 	}
-	s, _ := scalar(n)
-	if _, err := strconv.ParseUint(s, 10, 32); err != nil {
-		return o.notScalar(key)
+	all := make([]string, 0, len(n.Content))
+	for _, item := range n.Content {
+		item = resolve(item)
+		if item.Kind != yaml.ScalarNode {
+			o.r.fail(ErrYAMLValidate, o.r.step(o.at(valueType, key), "list item", "", item), "sequence value is not scalar")
+			return nil
+		}
+		all = append(all, scalar(item))
 	}
-	return nil
+	return all
+}
+
+// scalar is the text of a scalar; yaml-cpp reads null as that word.
+func scalar(n *yaml.Node) string {
+	if n.Value == "" && isNull(n) {
+		return "null"
+	}
+	return n.Value
 }
 
 // unknownKeys warns of keys that are not among the known ones.
 func (o *object) unknownKeys(known ...string) {
 	for _, key := range o.keys() {
 		if !slices.Contains(known, key) {
-			o.r.res.warn(WarnUnknownKey, append(o.where(), o.at(key)), "Unknown key '%s'. The key will be ignored.", key)
+			o.r.warn(WarnUnknownKey, o.at(valueType, key), "Unknown key '%s'. The key will be ignored.", key)
 		}
 	}
 }
@@ -183,58 +186,70 @@ func (ov overriding) appends(key string) bool { return slices.Contains(ov.append
 
 func (ov overriding) replaces(key string) bool { return slices.Contains(ov.replace, key) }
 
-// overrides reads "override" and the older "append: true", which appends to
-// the first of the keys that can be appended to.
-func (o *object) overrides(appendable, replaceable []string) (ov overriding, p *Problem) {
-	appending, p := o.flag("append", false)
-	if p != nil {
-		return ov, p
+const (
+	warnAppend = "'append' key is deprecated. Add an 'append' entry (e.g. 'condition: append') under 'override' instead."
+	errBoth    = "Keys 'override' and 'append: true' cannot be used together. Add an 'append' entry (e.g. 'condition: append') under 'override' instead."
+)
+
+// overrides reads "override" and the older "append: true".
+func (o *object) overrides(appendable, replaceable []string) (ov overriding, appending bool) {
+	appending = o.flag("append", false)
+	if appending {
+		o.r.warn(WarnDeprecated, o.where, warnAppend)
 	}
 	n := o.get("override")
-	if appending {
-		o.r.res.warn(WarnDeprecated, append(o.where(), o.at("append")), warnAppend)
-		if n != nil {
-			return ov, fail(ErrYAMLValidate, o.where(), "Keys 'override' and 'append: true' cannot be used together. "+
-				"Add an 'append' entry (e.g. 'condition: append') under 'override' instead.")
-		}
-		return overriding{append: appendable}, nil
+	if n == nil || n.Kind != yaml.MappingNode {
+		return ov, appending
 	}
-	if n == nil {
-		return ov, nil
-	}
-	if n = resolve(n); n.Kind != yaml.MappingNode {
-		return ov, fail(ErrYAMLValidate, append(o.where(), o.at("override")), "Can't decode YAML mapping value")
-	}
+	where := o.r.step(o.where, "overrides", "", o.node)
 	for i := 0; i+1 < len(n.Content); i += 2 {
-		key := n.Content[i].Value
-		how, _ := scalar(n.Content[i+1])
+		k, v := resolve(n.Content[i]), resolve(n.Content[i+1])
+		key, how := k.Value, v.Value
+		at := o.r.step(where, "overrides", key, k)
 		switch {
-		case how == "append" && !slices.Contains(appendable, key) && slices.Contains(replaceable, key):
-			return ov, fail(ErrYAMLValidate, o.where(), "Key '%s' cannot be appended to, use 'replace' instead", key)
-		case how == "append" && !slices.Contains(appendable, key), how == "replace" && !slices.Contains(replaceable, key):
-			return ov, fail(ErrYAMLValidate, o.where(), "Key '%s' cannot be overridden", key)
-		case how == "append" && !o.has(key):
-			return ov, fail(ErrYAMLValidate, o.where(), "An append override for '%s' was specified but '%s' is not defined", key, key)
-		case how == "replace" && !o.has(key):
-			return ov, fail(ErrYAMLValidate, o.where(), "An replace override for '%s' was specified but '%s' is not defined", key, key)
+		case how == "append" && !slices.Contains(appendable, key):
+			o.r.fail(ErrYAMLValidate, at, "Key '%s' cannot be appended to, use 'replace' instead", key)
 		case how == "append":
 			ov.append = append(ov.append, key)
+		case how == "replace" && !slices.Contains(replaceable, key):
+			o.r.fail(ErrYAMLValidate, at, "Key '%s' cannot be replaced", key)
 		case how == "replace":
 			ov.replace = append(ov.replace, key)
 		default:
-			return ov, fail(ErrYAMLValidate, o.where(), "Invalid override operation for key '%s': '%s', it must be one of: append, replace", key, how)
+			allowed := ""
+			if slices.Contains(appendable, key) {
+				allowed += "append "
+			}
+			if slices.Contains(replaceable, key) {
+				allowed += "replace "
+			}
+			o.r.fail(ErrYAMLValidate, o.r.step(where, valueType, key, v),
+				"Invalid override operation for key '%s': '%s'. Allowed values are: %s", key, how, allowed)
 		}
 	}
-	return ov, nil
+	if appending && ov.any() {
+		o.fail(ErrYAMLValidate, errBoth)
+	}
+	return ov, appending
+}
+
+func resolve(n *yaml.Node) *yaml.Node {
+	for n.Kind == yaml.AliasNode && n.Alias != nil {
+		n = n.Alias
+	}
+	return n
+}
+
+func isNull(n *yaml.Node) bool {
+	return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null"
 }
 
 var errNotBare = errors.New("not a bare text")
 
 // wholeBare reads the whole input as a bare text.
-func (l *lexer) wholeBare() (string, error) {
-	s, ok := l.bare()
-	if !ok || l.pos != len(l.in) {
-		return "", errNotBare
+func (l *lexer) wholeBare() error {
+	if _, ok := l.bare(); !ok || l.pos != len(l.in) {
+		return errNotBare
 	}
-	return s, nil
+	return nil
 }

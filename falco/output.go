@@ -1,77 +1,113 @@
 package falco
 
 import (
-	"fmt"
+	"errors"
 	"slices"
 	"strings"
 )
 
 // Output is a compiled output template: text with %fields in it.
 type Output struct {
-	parts []outputPart
+	parts  []outputPart
+	fields []*FieldRef
 }
 
 type outputPart struct {
-	text  string // where there is no field
-	name  string // as written: proc.name, tolower(proc.name)
-	value typed
-	width int // 0 for as long as it is
+	text    string // where there is no field
+	extract extractor
+	width   int // 0 for as long as it is
 }
 
+// maxWidth is the widest a field can be made, in bytes.
+const maxWidth = 1 << 12
+
 // ParseOutput compiles a template: %field, %field[arg], %transformer(…), with
-// a * or a width before the name.
+// or without a width before the name. A * at its very beginning is left out:
+// it told Falco to print null values, which is what it does always now.
 func ParseOutput(template string, cat *Catalog) (*Output, error) {
 	o := &Output{}
-	c := &compiler{cat: cat, cond: &Condition{}}
-	for template != "" {
-		i := strings.IndexByte(template, '%')
+	text := strings.TrimPrefix(template, "*")
+	for text != "" {
+		i := strings.IndexByte(text, '%')
 		if i < 0 {
-			o.parts = append(o.parts, outputPart{text: template})
-			break
+			i = len(text)
 		}
 		if i > 0 {
-			o.parts = append(o.parts, outputPart{text: template[:i]})
+			o.parts = append(o.parts, outputPart{text: text[:i]})
 		}
-		part, rest, err := c.outputField(template[i+1:])
+		if text = text[i:]; text == "" {
+			break
+		}
+		rest, err := o.token(text[1:], cat)
 		if err != nil {
 			return nil, err
 		}
-		o.parts = append(o.parts, part)
-		template = rest
+		text = rest
 	}
 	return o, nil
 }
 
-func (c *compiler) outputField(text string) (outputPart, string, error) {
-	var part outputPart
-	text = strings.TrimPrefix(text, "*")
+// token reads a field off the text behind a %, and returns what follows it.
+func (o *Output) token(text string, cat *Catalog) (string, error) {
+	if text == "" {
+		return "", errors.New("invalid formatting syntax: formatting cannot end with a %")
+	}
+	part := outputPart{}
 	for text != "" && isDigit(text[0]) {
-		part.width = min(part.width*10+int(text[0]-'0'), 1<<12)
+		part.width = min(part.width*10+int(text[0]-'0'), maxWidth)
 		text = text[1:]
 	}
-	p := &parser{lexer: lexer{in: text}, max: maxDepth}
+	if text == "" {
+		return "", errors.New("invalid formatting syntax: formatting cannot end with a number")
+	}
+	// As much of the text as makes sense is the field.
+	var last error
+	for size := len(text); size > 0; {
+		p := &parser{lexer: lexer{in: text[:size]}, max: maxDepth}
+		c := &compiler{cat: cat, cond: &Condition{}}
+		operand, err := p.fieldOrTransform()
+		if err == nil {
+			var t typed
+			if t, err = c.left(operand); err == nil {
+				part.extract = t.extract
+				o.parts = append(o.parts, part)
+				o.add(t.fields)
+				return text[p.pos:], nil
+			}
+		}
+		last = err
+		size = min(size-1, p.pos)
+	}
+	return "", errors.New("unknown filter: " + last.Error())
+}
+
+// fieldOrTransform reads what an output may name.
+func (p *parser) fieldOrTransform() (Operand, error) {
 	operand, err := p.transform(leftTransforms...)
 	if operand == nil && err == nil {
 		operand, err = p.field()
 	}
-	if err == nil && operand == nil {
-		err = fmt.Errorf("unknown filter: unexpected token after '%%', expecting a field or a transformer")
+	if operand == nil && err == nil {
+		err = errors.New("unexpected token after '" + p.last + "', expecting a field or a valid transformer")
 	}
-	if err != nil {
-		return part, "", err
+	return operand, err
+}
+
+// add keeps the fields that the JSON form of an alert has: those that the
+// template names, without their transformers.
+func (o *Output) add(fields []*FieldRef) {
+	for _, f := range fields {
+		if !slices.ContainsFunc(o.fields, func(old *FieldRef) bool { return old.text == f.text }) {
+			o.fields = append(o.fields, f)
+		}
 	}
-	part.name = text[:p.pos]
-	part.value, err = c.left(operand)
-	return part, text[p.pos:], err
 }
 
 // Fields returns the fields of the template as they are written, each once.
 func (o *Output) Fields() []string {
-	var all []string
-	for _, p := range o.parts {
-		if p.name != "" && !slices.Contains(all, p.name) {
-			all = append(all, p.name)
-		}
+	all := make([]string, len(o.fields))
+	for i, f := range o.fields {
+		all[i] = f.text
 	}
 	return all
 }
@@ -80,16 +116,13 @@ func (o *Output) Fields() []string {
 func (o *Output) Render(ev Event) string {
 	var b strings.Builder
 	for _, p := range o.parts {
-		if p.name == "" {
+		if p.extract == nil {
 			b.WriteString(p.text)
 			continue
 		}
-		text := "<NA>"
-		if v := p.value.extract.value(ev); !v.IsNull() {
-			text = v.format(p.value.typ)
-		}
+		text := p.extract.value(ev).String()
 		if p.width > 0 {
-			text = fmt.Sprintf("%-*.*s", p.width, p.width, text)
+			text = (text + strings.Repeat(" ", max(0, p.width-len(text))))[:p.width]
 		}
 		b.WriteString(text)
 	}

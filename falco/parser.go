@@ -16,9 +16,15 @@ const (
 // Parse reads a condition by the grammar of Falco's filter language
 // (falcosecurity/libs userspace/libsinsp/filter/parser.h). The error is a
 // [*ParseError].
-func Parse(condition string) (Expr, error) { return parse(condition, maxDepth) }
+func Parse(condition string) (Expr, error) {
+	e, err := parse(condition, maxDepth)
+	if err != nil {
+		return nil, err
+	}
+	return e, nil
+}
 
-func parse(condition string, depth int) (Expr, error) {
+func parse(condition string, depth int) (Expr, *ParseError) {
 	p := &parser{lexer: lexer{in: condition}, max: depth}
 	if condition == "" {
 		return nil, p.fail(errors.New("filter input string is empty"))
@@ -37,22 +43,30 @@ func parse(condition string, depth int) (Expr, error) {
 type parser struct {
 	lexer
 	depth, max int
+	// here is the last place that was asked for; the next one is found from
+	// there.
+	here Position
 }
 
 // fail gives an error its position: where the parser stands.
-func (p *parser) fail(err error) error {
-	return &ParseError{At: p.at(p.pos), Message: err.Error(), Source: p.in}
+func (p *parser) fail(err error) *ParseError {
+	return &ParseError{At: p.at(), Message: err.Error(), Source: p.in}
 }
 
-func (p *parser) at(offset int) Position { return positionIn(p.in, offset) }
-
-func positionIn(text string, offset int) Position {
-	before := text[:min(offset, len(text))]
-	return Position{
-		Offset: offset,
-		Line:   strings.Count(before, "\n") + 1,
-		Column: offset - strings.LastIndexByte(before, '\n'),
+// at is where the parser stands.
+func (p *parser) at() Position {
+	if p.here.Line == 0 || p.here.Offset > p.pos {
+		p.here = Position{Line: 1, Column: 1}
 	}
+	between := p.in[p.here.Offset:p.pos]
+	if n := strings.Count(between, "\n"); n > 0 {
+		p.here.Line += n
+		p.here.Column = len(between) - strings.LastIndexByte(between, '\n')
+	} else {
+		p.here.Column += len(between)
+	}
+	p.here.Offset = p.pos
+	return p.here
 }
 
 func (p *parser) enter() error {
@@ -65,21 +79,21 @@ func (p *parser) enter() error {
 func (p *parser) leave() { p.depth-- }
 
 func (p *parser) or() (Expr, error) {
-	at := p.pos
+	at := p.at()
 	terms, err := p.chain("or", p.and)
 	if err != nil || len(terms) == 1 {
 		return first(terms), err
 	}
-	return &Or{Terms: terms, At: p.at(at)}, nil
+	return &Or{Terms: terms, At: at}, nil
 }
 
 func (p *parser) and() (Expr, error) {
-	at := p.pos
+	at := p.at()
 	terms, err := p.chain("and", p.not)
 	if err != nil || len(terms) == 1 {
 		return first(terms), err
 	}
-	return &And{Terms: terms, At: p.at(at)}, nil
+	return &And{Terms: terms, At: at}, nil
 }
 
 func first(terms []Expr) Expr {
@@ -125,10 +139,10 @@ func (p *parser) not() (Expr, error) {
 	}
 	defer p.leave()
 	p.blank()
-	negated, at := false, p.pos
+	negated, at := false, p.at()
 	wrap := func(e Expr, err error) (Expr, error) {
 		if err == nil && negated {
-			e = &Not{Term: e, At: p.at(at)}
+			e = &Not{Term: e, At: at}
 		}
 		return e, err
 	}
@@ -180,7 +194,7 @@ func (p *parser) check() (Expr, error) {
 	}
 	defer p.leave()
 	p.blank()
-	at := p.pos
+	at := p.at()
 	if p.take("(") {
 		return p.embedded()
 	}
@@ -197,7 +211,7 @@ func (p *parser) check() (Expr, error) {
 		return p.condition(left, at)
 	}
 	if name, ok := p.identifier(); ok {
-		return &Macro{Name: name, At: p.at(at)}, nil
+		return &Macro{Name: name, At: at}, nil
 	}
 	return nil, errors.New("expected a '(' token, a field check, or an identifier")
 }
@@ -210,12 +224,12 @@ var (
 
 // field reads a field, or nothing.
 func (p *parser) field() (Operand, error) {
-	at := p.pos
+	at := p.at()
 	name, ok := p.fieldName()
 	if !ok {
 		return nil, nil
 	}
-	f := &FieldName{Name: name, At: p.at(at)}
+	f := &FieldName{Name: name, At: at}
 	var err error
 	f.Arg, f.HasArg, err = p.bracket()
 	return f, err
@@ -243,7 +257,7 @@ func (p *parser) bracket() (arg string, has bool, err error) {
 
 // transform reads one of the given transformers, or nothing.
 func (p *parser) transform(names ...string) (Operand, error) {
-	at := p.pos
+	at := p.at()
 	name, ok := p.takeAny(names...)
 	if !ok {
 		return nil, nil
@@ -252,7 +266,7 @@ func (p *parser) transform(names ...string) (Operand, error) {
 		return nil, err
 	}
 	defer p.leave()
-	t := &Transform{Name: strings.TrimSuffix(name, "("), At: p.at(at)}
+	t := &Transform{Name: strings.TrimSuffix(name, "("), At: at}
 	p.blank()
 	if t.Name == "val" {
 		f, err := p.field()
@@ -288,13 +302,13 @@ func (p *parser) transform(names ...string) (Operand, error) {
 
 // argument reads an argument of a transformer.
 func (p *parser) argument(lists bool) (Operand, error) {
-	at := p.pos
+	at := p.at()
 	if lists && p.take("(") {
 		if err := p.enter(); err != nil {
 			return nil, err
 		}
 		defer p.leave()
-		l := &List{At: p.at(at)}
+		l := &List{At: at}
 		p.blank()
 		if p.take(")") {
 			return l, nil
@@ -323,18 +337,18 @@ func (p *parser) argument(lists bool) (Operand, error) {
 		return f, err
 	}
 	if text, ok, err := p.quoted(); ok || err != nil {
-		return &Text{Value: text, Quoted: true, At: p.at(at)}, err
+		return &Text{Value: text, Quoted: true, At: at}, err
 	}
 	if n, ok := p.number(); ok {
-		return &Text{Value: n, Number: true, At: p.at(at)}, nil
+		return &Text{Value: n, Number: true, At: at}, nil
 	}
 	return nil, errors.New("expected a field, a valid transformer, a quoted string or a number")
 }
 
 // condition reads operator and right side.
-func (p *parser) condition(left Operand, at int) (Expr, error) {
+func (p *parser) condition(left Operand, at Position) (Expr, error) {
 	p.blank()
-	c := &Check{Left: left, At: p.at(at)}
+	c := &Check{Left: left, At: at}
 	if p.take("exists") {
 		c.Op = "exists"
 		return c, nil
@@ -401,9 +415,9 @@ func (p *parser) numberOrTransform() (Operand, error) {
 	if t, err := p.transform(rightTransforms...); t != nil || err != nil {
 		return t, err
 	}
-	at := p.pos
+	at := p.at()
 	if n, ok := p.number(); ok {
-		return &Text{Value: n, Number: true, At: p.at(at)}, nil
+		return &Text{Value: n, Number: true, At: at}, nil
 	}
 	return nil, errors.New("expected a number value or a field with a valid transformer")
 }
@@ -424,26 +438,26 @@ func (p *parser) textOrTransform() (Operand, error) {
 
 // text reads a text with or without quotes, or nothing.
 func (p *parser) text() (*Text, error) {
-	at := p.pos
+	at := p.at()
 	if s, ok, err := p.quoted(); ok || err != nil {
-		return &Text{Value: s, Quoted: true, At: p.at(at)}, err
+		return &Text{Value: s, Quoted: true, At: at}, err
 	}
 	if s, ok := p.bare(); ok {
-		return &Text{Value: s, At: p.at(at)}, nil
+		return &Text{Value: s, At: at}, nil
 	}
 	return nil, nil
 }
 
 // list reads a list in parentheses, or a bare name, which is a text.
 func (p *parser) list() (Operand, error) {
-	at := p.pos
+	at := p.at()
 	if !p.take("(") {
 		if name, ok := p.identifier(); ok {
-			return &Text{Value: name, At: p.at(at)}, nil
+			return &Text{Value: name, At: at}, nil
 		}
 		return nil, errors.New("expected a list or an identifier")
 	}
-	l := &List{At: p.at(at)}
+	l := &List{At: at}
 	p.blank()
 	for {
 		t, err := p.text()

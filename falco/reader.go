@@ -3,7 +3,6 @@ package falco
 import (
 	"bytes"
 	"errors"
-	"fmt"
 	"io"
 	"slices"
 	"strconv"
@@ -15,132 +14,172 @@ import (
 // maxDocuments bounds the documents of one file.
 const maxDocuments = 10_000
 
-// reader takes one rules file into the collector.
+// rootType is the step that every way to a problem begins with.
+const rootType = "rules content"
+
+// reader takes one rules file into the collector. It stops at the first
+// problem.
 type reader struct {
-	file string
-	doc  int // counts over all files
-	col  *collector
-	res  *Result
-	opt  *Options
+	file    string
+	col     *collector
+	res     *Result
+	opt     *Options
+	problem *Problem
+	lines   []int // where the lines of the file begin, in bytes
 }
 
+// fail keeps a problem, if it is the first.
+func (r *reader) fail(code Code, where []Location, format string, args ...any) {
+	if r.problem == nil {
+		r.problem = fail(code, where, format, args...)
+	}
+}
+
+// warn adds a warning, unless there was a problem before.
+func (r *reader) warn(code Code, where []Location, format string, args ...any) {
+	if r.problem == nil {
+		r.res.warn(code, where, format, args...)
+	}
+}
+
+// read takes the file, and returns what is wrong with it.
 func (r *reader) read(data []byte) *Problem {
-	dec := yaml.NewDecoder(bytes.NewReader(data))
-	for range maxDocuments {
-		var doc yaml.Node
-		switch err := dec.Decode(&doc); {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil:
-			return &Problem{Code: ErrYAMLParse, Message: strings.ReplaceAll(err.Error(), "\n", " "),
-				Where: []Location{{Type: "rules content", File: r.file, At: Position{Line: 1, Column: 1}}}}
-		}
-		r.doc = r.col.tick()
-		if p := r.document(&doc); p != nil {
-			return p
+	r.lines = []int{0}
+	for i, c := range data {
+		if c == '\n' {
+			r.lines = append(r.lines, i+1)
 		}
 	}
-	return nil
+	docs, err := documents(data)
+	if err != nil {
+		r.fail(ErrYAMLParse, r.root(), "%s", strings.ReplaceAll(err.Error(), "\n", " "))
+	}
+	for _, doc := range docs {
+		r.col.doc++
+		r.document(doc)
+	}
+	return r.problem
 }
 
-func (r *reader) document(doc *yaml.Node) *Problem {
+// documents parses all of the file before the first item is read, as Falco
+// does.
+func documents(data []byte) ([]*yaml.Node, error) {
+	dec := yaml.NewDecoder(bytes.NewReader(data))
+	var all []*yaml.Node
+	for len(all) < maxDocuments {
+		doc := &yaml.Node{}
+		err := dec.Decode(doc)
+		if errors.Is(err, io.EOF) {
+			return all, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, doc)
+	}
+	return nil, errors.New("too many documents")
+}
+
+// root is the whole file.
+func (r *reader) root() []Location {
+	return []Location{{Type: rootType, File: r.file, At: Position{Line: 1, Column: 1}}}
+}
+
+// step adds a node to the way to it.
+func (r *reader) step(where []Location, typ, name string, n *yaml.Node) []Location {
+	at := Position{Line: max(n.Line, 1), Column: max(n.Column, 1)}
+	at.Offset = r.offset(at.Line, at.Column)
+	if len(where) == 1 && where[0].Type == rootType {
+		where = nil
+	}
+	return append(slices.Clip(where), Location{Type: typ, Name: name, File: r.file, At: at})
+}
+
+// offset is where a character stands in the file, in bytes.
+func (r *reader) offset(line, column int) int {
+	if line > len(r.lines) {
+		return len(r.res.content)
+	}
+	at := r.lines[line-1]
+	for i := range r.res.content[at:] {
+		if column--; column <= 0 {
+			return at + i
+		}
+	}
+	return len(r.res.content)
+}
+
+func (r *reader) document(doc *yaml.Node) {
 	if len(doc.Content) == 0 {
-		return nil
+		return
 	}
 	top := resolve(doc.Content[0])
-	where := []Location{r.place("rules content", "", top)}
 	switch {
 	case isNull(top):
-		return nil
-	case top.Kind == yaml.ScalarNode:
-		return fail(ErrYAMLValidate, where, "Rules content is not yaml")
+		return
+	case top.Kind != yaml.SequenceNode && top.Kind != yaml.MappingNode:
+		r.fail(ErrYAMLValidate, r.root(), "Rules content is not yaml")
 	case top.Kind != yaml.SequenceNode:
-		return fail(ErrYAMLValidate, where, "Rules content is not yaml array of objects")
+		r.fail(ErrYAMLValidate, r.root(), "Rules content is not yaml array of objects")
 	}
 	for _, item := range top.Content {
-		if item = resolve(item); isNull(item) {
-			continue
-		}
-		if item.Kind != yaml.MappingNode {
-			return fail(ErrYAMLValidate, []Location{r.place("rules content item", "", item)},
-				"Unexpected element type. Each element should be a yaml associative array.")
-		}
-		if p := r.item(&object{r: r, node: item}); p != nil {
-			return p
+		if item = resolve(item); r.problem == nil && !isNull(item) {
+			r.item(item)
 		}
 	}
-	return nil
-}
-
-func (r *reader) place(typ, name string, n *yaml.Node) Location {
-	return Location{Type: typ, Name: name, File: r.file, At: Position{Line: n.Line, Column: n.Column}}
-}
-
-func fail(code Code, where []Location, format string, args ...any) *Problem {
-	return &Problem{Code: code, Message: fmt.Sprintf(format, args...), Where: slices.Clone(where)}
-}
-
-func resolve(n *yaml.Node) *yaml.Node {
-	for n.Kind == yaml.AliasNode {
-		n = n.Alias
-	}
-	return n
-}
-
-func isNull(n *yaml.Node) bool {
-	return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null"
 }
 
 // item takes one item of the file; the order of the tests is Falco's.
-func (r *reader) item(o *object) *Problem {
-	for _, kind := range []struct {
-		key  string
-		read func(*object) *Problem
-	}{
-		{"required_engine_version", r.engineVersion},
-		{"required_plugin_versions", r.pluginVersions},
-		{"list", r.list},
-		{"macro", r.macro},
-		{"rule", r.rule},
-	} {
-		if o.get(kind.key) != nil {
-			o.typ = kind.key
-			return kind.read(o)
-		}
+func (r *reader) item(n *yaml.Node) {
+	o := r.object(n, r.step(nil, "rules content item", "", n), "Unexpected element type. Each element should be a yaml associative array.")
+	as := func(typ string) *object {
+		o.where[0].Type = typ
+		return o
 	}
-	o.typ = "unknown item"
-	r.res.warn(WarnUnknownItem, o.where(), "Unknown top level item")
-	return nil
+	switch {
+	case r.problem != nil:
+	case o.has("required_engine_version"):
+		r.engineVersion(as("required_engine_version"))
+	case o.has("required_plugin_versions"):
+		r.pluginVersions(o)
+	case o.has("list"):
+		r.list(as("list"))
+	case o.has("macro"):
+		r.macro(as("macro"))
+	case o.has("rule"):
+		r.rule(as("rule"))
+	default:
+		r.warn(WarnUnknownItem, o.where, "Unknown top level item")
+	}
 }
 
-func (r *reader) engineVersion(o *object) *Problem {
-	text, p := o.text("required_engine_version")
-	if p != nil {
-		return p
-	}
+func (r *reader) engineVersion(o *object) {
+	text := o.text("required_engine_version")
 	want, ok := parseVersion(text)
+	if n, err := strconv.ParseUint(text, 10, 32); err == nil {
+		want, ok = [3]uint64{0, n, 0}, true
+	}
 	if !ok {
-		return fail(ErrYAMLValidate, o.where(), "Unable to parse engine version '%s' as a semver string. Expected \"x.y.z\" semver format.", text)
+		o.fail(ErrYAMLValidate, "Unable to parse engine version '%s' as a semver string. Expected \"x.y.z\" semver format.", text)
+		return
 	}
 	have, _ := parseVersion(EngineVersion)
 	if want[0] != have[0] || slices.Compare(have[:], want[:]) < 0 {
-		return fail(ErrValidate, o.where(), "Rules require engine version %d.%d.%d, but engine version is %s", want[0], want[1], want[2], EngineVersion)
+		o.fail(ErrValidate, "Rules require engine version %d.%d.%d, but engine version is %s", want[0], want[1], want[2], EngineVersion)
 	}
-	return nil
 }
 
-// parseVersion reads x.y.z, or a number N that stands for 0.N.0.
-func parseVersion(s string) (v [3]int, ok bool) {
-	if n, err := strconv.Atoi(s); err == nil && n >= 0 {
-		return [3]int{0, n, 0}, true
-	}
+// parseVersion reads x.y.z, with or without a pre-release.
+func parseVersion(s string) (v [3]uint64, ok bool) {
+	s, _, _ = strings.Cut(s, "+")
+	s, _, _ = strings.Cut(s, "-")
 	parts := strings.Split(s, ".")
-	if len(parts) != 3 {
+	if len(parts) != len(v) {
 		return v, false
 	}
 	for i, part := range parts {
-		n, err := strconv.Atoi(part)
-		if err != nil || n < 0 {
+		n, err := strconv.ParseUint(part, 10, 32)
+		if err != nil {
 			return v, false
 		}
 		v[i] = n
@@ -149,107 +188,98 @@ func parseVersion(s string) (v [3]int, ok bool) {
 }
 
 // pluginVersions checks the form alone: there are no plugins here.
-func (r *reader) pluginVersions(o *object) *Problem {
-	n := resolve(o.get("required_plugin_versions"))
-	if n.Kind != yaml.SequenceNode {
-		return fail(ErrYAMLValidate, o.where(), "Value of required_plugin_versions must be a sequence")
+func (r *reader) pluginVersions(o *object) {
+	all := o.get("required_plugin_versions")
+	where := r.step(nil, "required plugin versions", "", all)
+	if all.Kind != yaml.SequenceNode {
+		r.fail(ErrYAMLValidate, where, "Value of required_plugin_versions must be a sequence")
+		return
 	}
-	for _, item := range n.Content {
-		for plugins := []*yaml.Node{resolve(item)}; len(plugins) > 0; plugins = plugins[1:] {
-			plugin := &object{r: r, node: plugins[0], typ: "required_plugin_versions entry"}
-			if plugin.node.Kind != yaml.MappingNode {
-				return fail(ErrYAMLValidate, plugin.where(), "Plugin version must be a yaml associative array")
-			}
-			var p *Problem
-			if plugin.name, p = plugin.text("name"); p != nil {
-				return p
-			}
-			version, p := plugin.text("version")
-			if p != nil {
-				return p
-			}
-			if _, ok := parseVersion(version); !ok || !strings.Contains(version, ".") {
-				return fail(ErrYAMLValidate, plugin.where(), "Unable to parse plugin version '%s' as a semver string. Expected \"x.y.z\" semver format.", version)
-			}
-			if alternatives := plugin.get("alternatives"); alternatives != nil {
-				for _, a := range resolve(alternatives).Content {
-					plugins = append(plugins, resolve(a))
-				}
-			}
+	for _, n := range all.Content {
+		n = resolve(n)
+		plugin := r.object(n, r.step(where, "required plugin versions entry", "", n), "Plugin version must be a mapping")
+		names := map[string]bool{}
+		r.pluginVersion(plugin, names)
+		alternatives := plugin.get("alternatives")
+		switch {
+		case r.problem != nil:
+			return
+		case alternatives == nil:
+			continue
+		case alternatives.Kind != yaml.SequenceNode:
+			plugin.fail(ErrYAMLValidate, "Value of plugin version alternatives must be a sequence")
+		}
+		for _, n := range alternatives.Content {
+			n = resolve(n)
+			r.pluginVersion(r.object(n, r.step(plugin.where, "required plugin versions alternative", "", n),
+				"Plugin version alternative must be a mapping"), names)
 		}
 	}
-	return nil
 }
 
-const (
-	warnAppend  = "'append' key is deprecated. Add an 'append' entry (e.g. 'condition: append') under 'override' instead."
-	warnEnabled = "The standalone 'enabled' key usage is deprecated. The correct approach requires also a 'replace' entry under the 'override' key (i.e. 'enabled: replace')."
-)
+func (r *reader) pluginVersion(o *object, names map[string]bool) {
+	name, version := o.named("name"), o.text("version")
+	if _, ok := parseVersion(version); !ok {
+		o.fail(ErrValidate, "Invalid required version '%s' for plugin '%s'", version, name)
+	}
+	if names[name] {
+		o.fail(ErrValidate, "Defined multiple alternative version requirements for plugin '%s'", name)
+	}
+	names[name] = true
+}
 
-func (r *reader) list(o *object) *Problem {
-	if p := o.named("list"); p != nil {
-		return p
+func (r *reader) list(o *object) {
+	name := o.named("list")
+	if (&lexer{in: name}).wholeBare() != nil {
+		r.warn(WarnListName, o.where, "List has an invalid name. List names should match a regular expression: %s", `([^()"'[:space:]=,]+)`)
 	}
-	if _, err := (&lexer{in: o.name}).wholeBare(); err != nil {
-		r.res.warn(WarnListName, o.where(), "List has an invalid name. List names should match a regular expression: %s", `([^()"'[:space:]=,]+)`)
-	}
-	items, p := o.texts("items")
-	if p != nil {
-		return p
-	}
-	ov, p := o.overrides([]string{"items"}, []string{"items"})
-	if p != nil {
-		return p
-	}
+	items := o.texts("items")
+	ov, appending := o.overrides([]string{"items"}, []string{"items"})
 	o.unknownKeys("list", "items", "append", "override")
-	old := r.col.list(o.name)
-	switch {
-	case ov.appends("items"):
-		if old == nil {
-			return fail(ErrValidate, o.where(), "List uses 'append' or 'override.items: append' but no list by that name already exists")
-		}
-		old.items = append(old.items, items...)
-		old.visible = r.col.tick()
-	case old != nil:
-		old.items, old.visible, old.where, old.doc = items, r.col.tick(), o.where()[0], r.doc
-	default:
-		at := r.col.tick()
-		r.col.lists = append(r.col.lists, &listItem{name: o.name, items: items, index: at, visible: at, where: o.where()[0], doc: r.doc})
+	old := r.col.lists.get(name)
+	appending = appending || ov.appends("items")
+	if appending && old == nil {
+		o.fail(ErrValidate, "List uses 'append' or 'override.items: append' but no list by that name already exists")
 	}
-	return nil
+	if r.problem != nil {
+		return
+	}
+	now := r.col.tick()
+	switch {
+	case appending:
+		old.items, old.visible = append(old.items, items...), now
+	case old != nil:
+		old.items, old.visible, old.where, old.doc = items, now, o.where, r.col.doc
+	default:
+		r.col.lists.add(name, &listItem{name: name, items: items, index: now, visible: now, where: o.where, doc: r.col.doc})
+	}
 }
 
-func (r *reader) macro(o *object) *Problem {
-	if p := o.named("macro"); p != nil {
-		return p
+func (r *reader) macro(o *object) {
+	name := o.named("macro")
+	if l := (&lexer{in: name}); l.wordEnd(0) != len(name) {
+		r.warn(WarnMacroName, o.where, "Macro has an invalid name. Macro names should match a regular expression: %s", "([a-zA-Z]+[a-zA-Z0-9_]*)")
 	}
-	if l := (&lexer{in: o.name}); l.wordEnd(0) != len(o.name) {
-		r.res.warn(WarnMacroName, o.where(), "Macro has an invalid name. Macro names should match a regular expression: %s", "([a-zA-Z]+[a-zA-Z0-9_]*)")
-	}
-	cond, p := o.text("condition")
-	if p != nil {
-		return p
-	}
-	ov, p := o.overrides([]string{"condition"}, []string{"condition"})
-	if p != nil {
-		return p
-	}
+	m := macroItem{name: name, cond: o.text("condition"), where: o.where, condAt: o.at("macro condition", "condition"), doc: r.col.doc}
+	ov, appending := o.overrides([]string{"condition"}, []string{"condition"})
 	o.unknownKeys("macro", "condition", "append", "override")
-	old := r.col.macro(o.name)
-	switch {
-	case ov.appends("condition"):
-		if old == nil {
-			return fail(ErrValidate, o.where(), "Macro uses 'append' or 'override.condition: append' but no macro by that name already exists")
-		}
-		old.cond += " " + cond
-		old.visible = r.col.tick()
-	case old != nil:
-		old.cond, old.visible, old.where, old.condAt, old.doc = cond, r.col.tick(), o.where()[0], o.at("condition"), r.doc
-	default:
-		at := r.col.tick()
-		r.col.macros = append(r.col.macros, &macroItem{
-			name: o.name, cond: cond, index: at, visible: at, where: o.where()[0], condAt: o.at("condition"), doc: r.doc,
-		})
+	old := r.col.macros.get(name)
+	appending = appending || ov.appends("condition")
+	if appending && old == nil {
+		o.fail(ErrValidate, "Macro uses 'append' or 'override.condition: append' but no macro by that name already exists")
 	}
-	return nil
+	if r.problem != nil {
+		return
+	}
+	now := r.col.tick()
+	m.index, m.visible = now, now
+	switch {
+	case appending:
+		old.cond, old.visible = old.cond+" "+m.cond, now
+	case old != nil:
+		m.index = old.index
+		*old = m
+	default:
+		r.col.macros.add(name, &m)
+	}
 }

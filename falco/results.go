@@ -1,22 +1,34 @@
 package falco
 
 import (
-	"encoding/json"
+	"fmt"
 	"slices"
+	"strings"
 )
 
-// FieldNames are the fields that the rule's condition asks for, sorted.
-func (r *Rule) FieldNames() []string {
-	var names []string
-	for _, f := range r.cond.Fields() {
-		name := f.Name
-		if f.Argument != "" {
-			name += "[" + f.Argument + "]"
-		}
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return slices.Compact(names)
+// Result is what loading one file gave.
+type Result struct {
+	Name     string
+	Errors   []*Problem // at most one: the first stops the file
+	Warnings []*Problem
+
+	content string
+}
+
+// Successful reports whether the file could be used.
+func (r *Result) Successful() bool { return len(r.Errors) == 0 }
+
+func (r *Result) warn(code Code, where []Location, format string, args ...any) {
+	r.add(fail(code, where, format, args...))
+}
+
+func (r *Result) add(p *Problem) {
+	p.show(r.content)
+	r.Warnings = append(r.Warnings, p)
+}
+
+func fail(code Code, where []Location, format string, args ...any) *Problem {
+	return &Problem{Code: code, Message: fmt.Sprintf(format, args...), Where: slices.Clone(where)}
 }
 
 // MarshalJSON writes the result as an element of Falco's falco_load_results.
@@ -33,15 +45,34 @@ func (r *Result) MarshalJSON() ([]byte, error) {
 	})
 }
 
-// MarshalJSON writes the problem as Falco does.
+type jsonPosition struct {
+	Name   string `json:"name"`
+	Line   int    `json:"line"`
+	Column int    `json:"column"`
+	Offset int    `json:"offset"`
+}
+
+type jsonLocation struct {
+	Type     string       `json:"item_type"`
+	Name     string       `json:"item_name"`
+	Position jsonPosition `json:"position"`
+}
+
+// MarshalJSON writes the problem as Falco does, which counts lines and columns
+// of a file from 0 and begins every way with the file itself.
 func (p *Problem) MarshalJSON() ([]byte, error) {
-	locations := []any{}
+	locations := []jsonLocation{}
+	if len(p.Where) > 0 && p.Where[0].Type != rootType {
+		locations = append(locations, jsonLocation{Type: rootType, Position: jsonPosition{Name: p.Where[0].File}})
+	}
+	var last jsonPosition
 	for _, l := range p.Where {
-		locations = append(locations, map[string]any{
-			"item_type": l.Type,
-			"item_name": l.Name,
-			"position":  map[string]any{"name": l.File, "line": l.At.Line, "column": l.At.Column, "offset": l.At.Offset},
-		})
+		at := jsonPosition{l.File, l.At.Line - 1, l.At.Column - 1, l.At.Offset}
+		if l.expr != nil {
+			at = jsonPosition{shorten(p.condition), last.Line + l.expr.Line, last.Column + l.expr.Column, last.Offset + l.expr.Offset}
+		}
+		locations = append(locations, jsonLocation{l.Type, l.Name, at})
+		last = at
 	}
 	return marshal(map[string]any{
 		"code":     string(p.Code),
@@ -51,7 +82,11 @@ func (p *Problem) MarshalJSON() ([]byte, error) {
 	})
 }
 
-var (
-	_ json.Marshaler = (*Result)(nil)
-	_ json.Marshaler = (*Problem)(nil)
-)
+// shorten is the name that Falco gives a condition: its beginning in quotes.
+func shorten(condition string) string {
+	const longest = 20
+	if len(condition) > longest {
+		condition = condition[:cutRune(condition, longest-3)] + "..."
+	}
+	return `"` + strings.NewReplacer("\n", " ", "\r", " ").Replace(condition) + `"`
+}

@@ -1,7 +1,6 @@
 package falco
 
 import (
-	"fmt"
 	"slices"
 	"strings"
 )
@@ -14,7 +13,8 @@ type Rule struct {
 	Source   string
 	Tags     []string
 	Enabled  bool
-	// Condition is the text of the file, Output the same of the output.
+	// Condition is the text of the file, Output that of the output with what
+	// was appended to it.
 	Condition, Output string
 	// Expr is the condition with lists, macros and exceptions written out.
 	Expr Expr
@@ -23,15 +23,86 @@ type Rule struct {
 
 	item   *ruleItem
 	cond   *Condition
-	start  matcher // the condition on a container start
+	types  typeSet
 	output *Output
+	extra  []extraField
+}
+
+// Match reports whether the rule's condition holds for ev, whether the rule is
+// enabled or not.
+func (r *Rule) Match(ev Event) bool { return r.cond.Match(ev) }
+
+// Fields are the fields that the rule's condition asks for, in its order.
+func (r *Rule) Fields() []*FieldRef { return r.cond.fields }
+
+// FieldNames are the fields that the rule's condition asks for, sorted.
+func (r *Rule) FieldNames() []string {
+	var names []string
+	for _, f := range r.cond.fields {
+		names = append(names, f.String())
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// Exceptions are the names of the rule's exceptions.
+func (r *Rule) Exceptions() []string {
+	var names []string
+	for _, ex := range r.item.exceptions {
+		names = append(names, ex.name)
+	}
+	return names
 }
 
 // Ruleset is a set of compiled rules. It may be used by several goroutines.
 type Ruleset struct {
-	rules  []*Rule
-	starts []*Rule // those that a container start can match
-	col    *collector
+	rules       []*Rule
+	unavailable []Unavailable
+	first       bool
+	col         *collector
+
+	// starts answers for container starts: checks whose answer is the same
+	// for all of them are left out.
+	starts *program
+	// all answers for other events, byType says which rules each type can
+	// match, and others which ones a type can that no rule names.
+	all    *program
+	byType map[string][]entry
+	others []entry
+}
+
+func newRuleset(rules []*Rule, col *collector, opt *Options) *Ruleset {
+	rs := &Ruleset{rules: rules, col: col, first: opt.Matching == MatchFirst, byType: map[string][]entry{}}
+	var starts, all []ruleTree
+	for _, r := range rules {
+		if !r.Enabled {
+			continue
+		}
+		all = append(all, ruleTree{r.cond.tree, r})
+		tree, missing := onStart(r.cond.tree)
+		if tree.op == isConstant && !tree.truth {
+			rs.unavailable = append(rs.unavailable, Unavailable{Rule: r, Reason: needsSyscall, Needs: r.needs(missing)})
+			continue
+		}
+		starts = append(starts, ruleTree{tree, r})
+	}
+	rs.starts, rs.all = newProgram(starts), newProgram(all)
+	for _, e := range rs.all.entries {
+		for name := range e.rule.types.names {
+			rs.byType[name] = nil
+		}
+	}
+	for _, e := range rs.all.entries {
+		for name := range rs.byType {
+			if e.rule.types.has(name) {
+				rs.byType[name] = append(rs.byType[name], e)
+			}
+		}
+		if e.rule.types.not {
+			rs.others = append(rs.others, e)
+		}
+	}
+	return rs
 }
 
 // Rules returns all rules in the order of their definition, also those that
@@ -42,255 +113,99 @@ func (rs *Ruleset) Rules() []*Rule { return rs.rules }
 type Unavailable struct {
 	Rule   *Rule
 	Reason string
+	// Needs are the event types and the fields that the rule needs and a
+	// container start does not have.
+	Needs []string
 }
+
+const needsSyscall = "needs syscall events, not evaluated here"
 
 // Unavailable returns the enabled rules that no container start can match:
 // they ask for system calls or for fields of them.
-func (rs *Ruleset) Unavailable() []Unavailable {
-	var all []Unavailable
-	for _, r := range rs.rules {
-		if r.Enabled && r.start == never {
-			all = append(all, Unavailable{r, "needs syscall events, not evaluated here"})
+func (rs *Ruleset) Unavailable() []Unavailable { return rs.unavailable }
+
+// needs names the event types of the rule, if a start is none of them, and
+// fields that a start does not have.
+func (r *Rule) needs(missing []string) []string {
+	var all []string
+	if !r.types.not {
+		for name := range r.types.names {
+			if name != startType {
+				all = append(all, "evt.type "+name)
+			}
 		}
 	}
-	return all
+	slices.Sort(all)
+	slices.Sort(missing)
+	return append(all, slices.Compact(missing)...)
 }
 
 // Evaluate appends to dst the enabled rules that match ev, in the order of
-// their definition. It does not allocate memory where dst has room and the
-// rules have no transformers. For an event of type container, fields that a
-// container start cannot carry are null without being asked for.
+// their definition; with [MatchFirst] the first of them. It does not allocate
+// memory where dst has room and the rules have no transformers. For an event
+// of type container, fields that a container start cannot carry are null
+// without being asked for.
 func (rs *Ruleset) Evaluate(dst []*Rule, ev Event) []*Rule {
-	if ev.Type() == startType {
-		for _, r := range rs.starts {
-			if r.start.match(ev) {
-				dst = append(dst, r)
+	typ := ev.Type()
+	if typ == startType {
+		return rs.starts.evaluate(dst, ev, rs.starts.entries, rs.first)
+	}
+	entries, named := rs.byType[typ]
+	if !named {
+		entries = rs.others
+	}
+	return rs.all.evaluate(dst, ev, entries, rs.first)
+}
+
+// onStart simplifies a condition for container starts: the event type is
+// known, and fields that a start cannot carry are null, so that most checks of
+// a syscall rule have a known answer. It also returns those fields.
+func onStart(n *node) (*node, []string) {
+	switch n.op {
+	case isLeaf:
+		for _, f := range slices.Concat(n.leaf.left.fields, n.leaf.with.fields) {
+			if f.Avail != OnStart {
+				return &node{}, []string{f.String()}
 			}
 		}
-		return dst
+		if n.leaf.left.text == "evt.type" && n.leaf.ask != askPair {
+			return &node{truth: n.leaf.answer(StringValue(startType))}, nil
+		}
+		return n, nil
+	case isConstant:
+		return n, nil
 	}
-	for _, r := range rs.rules {
-		if r.Enabled && r.cond.Match(ev) {
-			dst = append(dst, r)
+	out := &node{op: n.op}
+	var missing []string
+	for _, kid := range n.kids {
+		kid, fields := onStart(kid)
+		missing = append(missing, fields...)
+		switch {
+		case kid.op != isConstant:
+			out.kids = append(out.kids, kid)
+		case n.op == isNot:
+			return &node{truth: !kid.truth}, missing
+		case kid.truth == (n.op == isOr):
+			return kid, missing // This one decides.
 		}
 	}
-	return dst
+	if len(out.kids) == 0 {
+		return &node{truth: n.op == isAnd}, missing
+	}
+	return out, missing
 }
 
-// maxNodes bounds a condition after its macros are written out.
-const maxNodes = 1 << 18
-
-// macroTable has the conditions of macros, parsed and resolved.
-type macroTable struct {
-	col      *collector
-	parsed   map[*macroItem]Expr
-	resolved map[*macroItem]Expr
-	size     map[*macroItem]int
-}
-
-// compile builds a ruleset of all that was collected.
-func (c *collector) compile(opt *Options, res *Result) (*Ruleset, *Problem) {
-	for _, l := range c.lists {
-		l.used = false
+// answer answers the question about a value that is not null.
+func (l *leaf) answer(v Value) bool {
+	switch l.ask {
+	case askExists:
+		return true
+	case askEqual:
+		return v.str == l.want
+	case askUnequal:
+		return v.str != l.want
+	case askPrefix:
+		return strings.HasPrefix(v.str, l.want)
 	}
-	for _, m := range c.macros {
-		m.used = false
-	}
-	lists := c.flatten()
-	table := &macroTable{col: c, parsed: map[*macroItem]Expr{}, resolved: map[*macroItem]Expr{}, size: map[*macroItem]int{}}
-	for _, m := range c.macros {
-		e, p := c.parse(m.cond, lists, []Location{m.where, m.condAt})
-		if p != nil {
-			return nil, p
-		}
-		table.parsed[m] = e
-	}
-	for _, m := range c.macros {
-		if _, _, err := table.macro(m, nil); err != nil {
-			return nil, &Problem{Code: ErrValidate, Message: err.Error(), Where: []Location{m.where, m.condAt}, Snippet: m.cond}
-		}
-	}
-	set := &Ruleset{col: c}
-	for _, item := range c.rules {
-		if item.unknownSource || item.priority > opt.MinPriority {
-			continue
-		}
-		rule, p := c.compileRule(item, lists, table, opt, res)
-		if p != nil {
-			return nil, p
-		}
-		if rule != nil {
-			set.rules = append(set.rules, rule)
-			if rule.Enabled && rule.start != never {
-				set.starts = append(set.starts, rule)
-			}
-		}
-	}
-	for _, m := range c.macros {
-		if !m.used {
-			res.warn(WarnUnusedMacro, []Location{m.where}, "Macro not referred to by any other rule/macro")
-		}
-	}
-	for _, l := range c.lists {
-		if !l.used {
-			res.warn(WarnUnusedList, []Location{l.where}, "List not referred to by any other rule/macro")
-		}
-	}
-	return set, nil
-}
-
-// parse writes out the lists of a condition and parses it.
-func (c *collector) parse(cond string, lists []*listItem, where []Location) (Expr, *Problem) {
-	text, ok := expandLists(cond, lists, func(l *listItem) {
-		if original := c.list(l.name); original != nil {
-			original.used = true
-		}
-	})
-	if !ok {
-		return nil, fail(ErrCompileCondition, where, "the condition is longer than %d bytes with its lists written out", maxExpanded)
-	}
-	e, err := parse(text, maxDepthRules)
-	if err != nil {
-		perr, ok := err.(*ParseError) //nolint:errorlint // parse makes no other error
-		if !ok {
-			return nil, fail(ErrCompileCondition, where, "%v", err)
-		}
-		p := fail(ErrCompileCondition, where, "%s", perr.Message)
-		p.Snippet = perr.Caret()
-		return nil, p
-	}
-	return e, nil
-}
-
-// macro returns the condition of a macro without macros in it, and its size.
-func (t *macroTable) macro(m *macroItem, path []*macroItem) (Expr, int, error) {
-	if e, ok := t.resolved[m]; ok {
-		return e, t.size[m], nil
-	}
-	if slices.Contains(path, m) {
-		return nil, 0, fmt.Errorf("reference loop in macro '%s'", m.name)
-	}
-	size := 0
-	e, err := t.resolve(t.parsed[m], m.visible, append(slices.Clone(path), m), &size)
-	if err != nil {
-		return nil, 0, err
-	}
-	t.resolved[m], t.size[m] = e, size
-	return e, size, nil
-}
-
-// resolve replaces the macros in e by the conditions of those that were
-// defined before the given time.
-func (t *macroTable) resolve(e Expr, before int, path []*macroItem, size *int) (Expr, error) {
-	if *size++; *size > maxNodes {
-		return nil, fmt.Errorf("the condition has more than %d parts with its macros written out", maxNodes)
-	}
-	terms := func(all []Expr) ([]Expr, error) {
-		out := make([]Expr, len(all))
-		for i, x := range all {
-			var err error
-			if out[i], err = t.resolve(x, before, path, size); err != nil {
-				return nil, err
-			}
-		}
-		return out, nil
-	}
-	switch e := e.(type) {
-	case *And:
-		all, err := terms(e.Terms)
-		return &And{Terms: all, At: e.At}, err
-	case *Or:
-		all, err := terms(e.Terms)
-		return &Or{Terms: all, At: e.At}, err
-	case *Not:
-		term, err := t.resolve(e.Term, before, path, size)
-		return &Not{Term: term, At: e.At}, err
-	case *Macro:
-		m := t.col.macro(e.Name)
-		if m == nil || m.index >= before {
-			return nil, fmt.Errorf("Undefined macro '%s' used in filter.", e.Name) //nolint:revive,staticcheck // the text is Falco's
-		}
-		m.used = true
-		expr, n, err := t.macro(m, path)
-		if *size += n; *size > maxNodes && err == nil {
-			err = fmt.Errorf("the condition has more than %d parts with its macros written out", maxNodes)
-		}
-		return expr, err
-	}
-	return e, nil
-}
-
-// compileRule returns nil where the rule is to be skipped.
-func (c *collector) compileRule(item *ruleItem, lists []*listItem, table *macroTable, opt *Options, res *Result) (*Rule, *Problem) {
-	where := []Location{item.where, item.condAt}
-	e, p := c.parse(item.withExceptions(), lists, where)
-	if p != nil {
-		return nil, p
-	}
-	size := 0
-	e, err := table.resolve(e, c.clock+1, nil, &size)
-	if err != nil {
-		return nil, &Problem{Code: ErrValidate, Message: err.Error(), Where: where, Snippet: item.cond}
-	}
-	if text, bad := deprecatedDir(e); bad {
-		res.warn(WarnDeprecated, where, "%s", text)
-	}
-
-	rule := &Rule{
-		Name: item.name, Desc: item.desc, Priority: item.priority, Source: item.source, Tags: item.tags, Enabled: item.enabled,
-		Condition: item.cond, Output: item.output, Expr: e, Where: item.where, item: item,
-	}
-	skip := func(code Code, at Location, message string) (*Rule, *Problem) {
-		if item.skipUnknown && (strings.Contains(message, "nonexistent field") || strings.HasPrefix(message, "unknown ")) {
-			res.warn(WarnUnknownFilter, []Location{item.where, at}, "%s", message)
-			return nil, nil
-		}
-		return nil, fail(code, []Location{item.where, at}, "%s", message)
-	}
-	if strings.Contains(item.output, "%container.info") {
-		res.warn(WarnDeprecated, []Location{item.where, item.outputAt}, "%%container.info is deprecated and no more useful, and will be dropped by Falco 1.0.0. "+
-			"The container plugin will automatically add required fields to the output message.")
-		rule.Output = strings.TrimSpace(strings.ReplaceAll(item.output, "%container.info", ""))
-	}
-	if strings.Contains(item.output, "%evt.dir") {
-		res.warn(WarnDeprecated, []Location{item.where, item.outputAt}, "usage of deprecated field 'evt.dir' has been detected in the rule output")
-	}
-	if rule.output, err = ParseOutput(rule.Output, opt.Catalog); err != nil {
-		return skip(ErrCompileOutput, item.outputAt, err.Error())
-	}
-	if bad := unknownEventType(e); bad != "" {
-		return skip(ErrCompileCondition, item.condAt, "unknown event type "+bad)
-	}
-	if rule.cond, err = compile(e, e.String(), opt.Catalog); err != nil {
-		cerr, ok := err.(*CompileError) //nolint:errorlint // compile makes no other error
-		if !ok {
-			return nil, fail(ErrCompileCondition, where, "%v", err)
-		}
-		return skip(ErrCompileCondition, item.condAt, cerr.Message)
-	}
-	for _, w := range rule.cond.Warnings {
-		res.warn(WarnCompileCondition, where, "%s", w)
-	}
-	if item.warnTypes && item.source == "syscall" && eventTypes(e).wide() {
-		res.warn(WarnNoEventType, where, "Rule matches too many evt.type values. This has a significant performance penalty.")
-	}
-	if rule.start, err = compileStart(e, opt.Catalog); err != nil {
-		return nil, fail(ErrCompileCondition, where, "%v", err)
-	}
-	return rule, nil
-}
-
-// deprecatedDir finds checks of evt.dir, which no longer tell anything.
-func deprecatedDir(e Expr) (string, bool) {
-	found := false
-	Walk(e, func(e Expr) bool {
-		if c, ok := e.(*Check); ok {
-			if f, ok := c.Left.(*FieldName); ok && f.Name == "evt.dir" {
-				found = true
-			}
-		}
-		return !found
-	})
-	return "due to the drop of enter events, 'evt.dir = <' always evaluates to true, and 'evt.dir = >' always evaluates to false. " +
-		"The rule expression can be simplified by removing the condition on 'evt.dir'", found
+	return l.test(v)
 }

@@ -1,0 +1,214 @@
+package falco
+
+import "strings"
+
+// set is a set of strings that is asked more often than changed.
+type set struct {
+	// lengths has a bit for each length that a member has, the last one for
+	// all lengths from 63.
+	lengths uint64
+	few     []string            // the members, if they are few
+	many    map[string]struct{} // otherwise
+}
+
+// few is up to how many members a comparison of each is faster than hashing.
+const few = 8
+
+func newSet(texts []string) *set {
+	s := &set{}
+	for _, t := range texts {
+		s.lengths |= lengthBit(t)
+	}
+	if len(texts) <= few {
+		s.few = texts
+		return s
+	}
+	s.many = make(map[string]struct{}, len(texts))
+	for _, t := range texts {
+		s.many[t] = struct{}{}
+	}
+	return s
+}
+
+func lengthBit(t string) uint64 { return 1 << min(len(t), 63) }
+
+// has reports whether text, without NULs at its end, is a member.
+func (s *set) has(text string) bool {
+	if n := len(text); n > 0 && text[n-1] == 0 {
+		text = strings.TrimRight(text, "\x00")
+	}
+	return s.holds(text)
+}
+
+func (s *set) holds(text string) bool {
+	if s.lengths&lengthBit(text) == 0 {
+		return false
+	}
+	if s.many != nil {
+		_, ok := s.many[text]
+		return ok
+	}
+	for _, t := range s.few {
+		if t == text {
+			return true
+		}
+	}
+	return false
+}
+
+// listTest makes the question of in, intersects and pmatch.
+func listTest(left typed, op string, texts []string) (func(Value) bool, error) {
+	for _, text := range texts {
+		if err := checkConstant(left.typ, text); err != nil {
+			return nil, err
+		}
+	}
+	if op == "pmatch" {
+		ps := newPrefixes(texts)
+		return func(v Value) bool { return ps.match(v.str) }, nil
+	}
+	var member func(Value) bool
+	switch {
+	case left.typ.isString() || left.typ == Bytes:
+		s := newSet(texts)
+		member = func(v Value) bool { return s.has(v.str) }
+		if left.list {
+			// An element that a transformer made keeps its NUL.
+			member = func(v Value) bool { return s.holds(v.str) }
+		}
+	default:
+		tests := make([]func(Value) bool, len(texts))
+		for i, text := range texts {
+			var err error
+			if tests[i], err = newTest(left.typ, "=", text); err != nil {
+				return nil, err
+			}
+		}
+		member = func(v Value) bool {
+			for _, t := range tests {
+				if t(v) {
+					return true
+				}
+			}
+			return false
+		}
+	}
+	if !left.list {
+		return member, nil
+	}
+	all := op == "in" // else one element is enough
+	return func(v Value) bool {
+		items := v.items()
+		for _, item := range items {
+			if member(item) != all {
+				return !all
+			}
+		}
+		return all && len(items) > 0
+	}, nil
+}
+
+// modifierTest makes the question of oneof, anyof or allof of a list.
+func modifierTest(t Type, op, modifier string, texts []string) (func(Value) bool, error) {
+	tests := make([]func(Value) bool, len(texts))
+	for i, text := range texts {
+		var err error
+		if tests[i], err = newTest(t, op, text); err != nil {
+			return nil, err
+		}
+	}
+	least, most := 1, len(texts)
+	switch modifier {
+	case "oneof":
+		most = 1
+	case "allof":
+		least = max(1, len(texts))
+	}
+	return func(v Value) bool {
+		n := 0
+		for _, test := range tests {
+			if test(v) {
+				n++
+			}
+		}
+		return least <= n && n <= most
+	}, nil
+}
+
+// pairTest makes the question that op asks of two values of type t.
+func pairTest(t Type, op string) func(l, r Value) bool {
+	switch op {
+	case "in", "intersects":
+		all := op == "in"
+		return func(l, r Value) bool {
+			members, values := []Value{r}, []Value{l}
+			if r.kind == list {
+				members = r.items()
+			}
+			if l.kind == list {
+				values = l.items()
+			}
+			for _, v := range values {
+				if containsValue(t, members, v) != all {
+					return !all
+				}
+			}
+			return all && len(values) > 0
+		}
+	}
+	return func(l, r Value) bool {
+		return l.kind != list && r.kind != list && compareValues(t, op, l, r)
+	}
+}
+
+func containsValue(t Type, all []Value, v Value) bool {
+	for _, m := range all {
+		if compareValues(t, "=", m, v) {
+			return true
+		}
+	}
+	return false
+}
+
+// compareValues compares two values of type t.
+func compareValues(t Type, op string, a, b Value) bool {
+	switch {
+	case t == IPAddr || t == IPNet:
+		return (a.addr() == b.addr()) == (op != "!=")
+	case !t.isString() && t != Bytes:
+		return holds(op, compareAs(t)(a, b))
+	}
+	switch op {
+	case "contains", "bcontains":
+		return strings.Contains(a.str, b.str)
+	case "icontains":
+		return containsFold(a.str, b.str)
+	case "startswith", "bstartswith":
+		return strings.HasPrefix(a.str, b.str)
+	case "endswith":
+		return strings.HasSuffix(a.str, b.str)
+	case "glob":
+		return fnmatch(b.str, a.str, false)
+	case "iglob":
+		return fnmatch(b.str, a.str, true)
+	}
+	return holds(op, strings.Compare(a.str, b.str))
+}
+
+func holds(op string, order int) bool {
+	switch op {
+	case "=":
+		return order == 0
+	case "!=":
+		return order != 0
+	case "<":
+		return order < 0
+	case "<=":
+		return order <= 0
+	case ">":
+		return order > 0
+	case ">=":
+		return order >= 0
+	}
+	return false
+}
