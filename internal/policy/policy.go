@@ -96,3 +96,7 @@ func must[T any](v T, err error) T {
 	}
 	return v
 }
+
+// AlertEphemeral reports whether ephemeral containers are to be judged like
+// all others.
+func (p *Policy) AlertEphemeral() bool { return p.alertEphemeral }

@@ -1,0 +1,375 @@
+package cli
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tagwarden/tagwarden/falco"
+	"github.com/tagwarden/tagwarden/internal/event"
+	"github.com/tagwarden/tagwarden/internal/policy"
+	"github.com/tagwarden/tagwarden/rules"
+)
+
+// maxRules is the size of the largest rules file that is read, in bytes.
+const maxRules = 16 << 20
+
+func newRules(env Env) *cobra.Command {
+	return group("rules", "Check and explain Falco rules files", newRulesCheck(env), newRulesExplain(env))
+}
+
+// readRules reads files and the YAML files of folders, in that order and in
+// each folder by name, as Falco does.
+func readRules(paths []string) ([]falco.File, error) {
+	var files []falco.File
+	for _, p := range paths {
+		names := []string{p}
+		info, err := os.Stat(p)
+		if err != nil {
+			return nil, fmt.Errorf("read rules: %w", err)
+		}
+		if info.IsDir() {
+			names = nil
+			for _, pattern := range []string{"*.yaml", "*.yml"} {
+				found, err := filepath.Glob(filepath.Join(escapeGlob(p), pattern))
+				if err != nil {
+					return nil, fmt.Errorf("read rules: %w", err)
+				}
+				names = append(names, found...)
+			}
+			if len(names) == 0 {
+				return nil, fmt.Errorf("read rules: no .yaml file in %s", p)
+			}
+			slices.Sort(names)
+		}
+		for _, name := range names {
+			data, err := readFile(name, maxRules)
+			if err != nil {
+				return nil, fmt.Errorf("read rules: %w", err)
+			}
+			files = append(files, falco.File{Name: name, Data: data})
+		}
+	}
+	return files, nil
+}
+
+// escapeGlob makes a path that a glob takes as it is.
+func escapeGlob(path string) string {
+	return strings.NewReplacer(`\`, `\\`, `*`, `\*`, `?`, `\?`, `[`, `\[`).Replace(path)
+}
+
+// readFile reads a file of at most limit bytes.
+func readFile(name string, limit int64) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, limit+1))
+	switch {
+	case err != nil:
+		return nil, err
+	case int64(len(data)) > limit:
+		return nil, fmt.Errorf("%s: larger than %d MiB", name, limit>>20)
+	}
+	return data, nil
+}
+
+// loadRules loads the given files, or the built-in rules, with what the policy
+// says of their lists.
+func loadRules(paths []string, pol *policy.Policy) (*falco.Ruleset, error) {
+	files := []falco.File{{Name: "tagwarden.yaml (built in)", Data: rules.Tagwarden}}
+	if len(paths) > 0 {
+		var err error
+		if files, err = readRules(paths); err != nil {
+			return nil, err
+		}
+	}
+	if overlay := policyRules(pol, len(paths) == 0); len(overlay) > 0 {
+		files = append(files, falco.File{Name: "policy", Data: overlay})
+	}
+	set, results, err := load(files)
+	if err != nil {
+		return nil, err
+	}
+	if set == nil {
+		var all []error
+		for _, r := range results {
+			for _, p := range r.Errors {
+				all = append(all, p)
+			}
+		}
+		return nil, fmt.Errorf("load rules: %w", errors.Join(all...))
+	}
+	return set, nil
+}
+
+func load(files []falco.File) (*falco.Ruleset, []*falco.Result, error) {
+	cat, err := event.Catalog()
+	if err != nil {
+		return nil, nil, err
+	}
+	opt := falco.DefaultOptions()
+	opt.Catalog = cat
+	set, results := falco.Load(files, opt)
+	return set, results, nil
+}
+
+// policyRules is what a policy changes in the rules: the list of debug images
+// where it names them, and for the built-in rules whether ephemeral containers
+// are left out.
+func policyRules(pol *policy.Policy, builtIn bool) []byte {
+	var b strings.Builder
+	if pol.ExplicitDebugImages() {
+		b.WriteString("- list: known_debug_images\n  items:\n")
+		for _, name := range pol.DebugImages() {
+			fmt.Fprintf(&b, "    - %q\n", name)
+		}
+		if len(pol.DebugImages()) == 0 {
+			b.WriteString("    []\n")
+		}
+	}
+	if builtIn && pol.AlertEphemeral() {
+		b.WriteString("- macro: ephemeral_container\n  condition: (evt.num = 0)\n")
+	}
+	return []byte(b.String())
+}
+
+func newRulesCheck(env Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "check FILE...",
+		Short: "Load rules files as Falco does and say what is wrong with them",
+		Long: `Check loads rules files in the given order, as "falco -V" does, and prints
+Falco's errors and warnings. With -o json it prints Falco's object
+falco_load_results.
+
+Exit status 1 when a file does not load.`,
+		Example: `  tagwarden rules check my_rules.yaml
+  tagwarden rules check falco_rules.yaml my_rules.yaml -o json`,
+		Args: cobra.MinimumNArgs(1),
+	}
+	output := outputFlag(cmd, "text", "json")
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		files, err := readRules(args)
+		if err != nil {
+			return err
+		}
+		set, results, err := load(files)
+		if err != nil {
+			return err
+		}
+		if *output == "json" {
+			err = writeLoadResults(env.Stdout, results)
+		} else {
+			err = writeLoadText(env.Stdout, set, results)
+		}
+		if err == nil && set == nil {
+			err = &statusError{status: exitFindings}
+		}
+		return err
+	}
+	return cmd
+}
+
+func writeLoadText(w io.Writer, set *falco.Ruleset, results []*falco.Result) error {
+	var b strings.Builder
+	for _, r := range results {
+		for _, p := range r.Errors {
+			fmt.Fprintf(&b, "error    %v\n", p)
+			for line := range strings.Lines(p.Snippet) {
+				b.WriteString("         " + strings.TrimRight(line, "\n") + "\n")
+			}
+		}
+		for _, p := range r.Warnings {
+			fmt.Fprintf(&b, "warning  %v\n", p)
+		}
+	}
+	for _, r := range results {
+		verdict := "loads"
+		if !r.Successful() {
+			verdict = "does not load"
+		}
+		fmt.Fprintf(&b, "%s %s, %s\n", r.Name, verdict, plural(len(r.Warnings), "warning"))
+	}
+	if set != nil {
+		evaluated := len(set.Rules()) - len(set.Unavailable())
+		fmt.Fprintf(&b, "%s, %d of them about what a container start can carry\n", plural(len(set.Rules()), "rule"), evaluated)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// writeLoadResults prints what "falco -V FILE -o json_output=true" prints.
+func writeLoadResults(w io.Writer, results []*falco.Result) error {
+	enc := json.NewEncoder(w)
+	enc.SetEscapeHTML(false)
+	return enc.Encode(map[string]any{"falco_load_results": results})
+}
+
+func newRulesExplain(env Env) *cobra.Command {
+	cmd := &cobra.Command{
+		Use:   "explain FILE... [--rule NAME]",
+		Short: "Say in plain words what rules do and where they do not do what they seem to",
+		Long: `Explain reads the text of each rule, writes out its lists and macros, and says
+how Falco understands it and where that is not what the rule seems to say.
+
+It reports:
+  precedence          'or' and 'and' mixed without parentheses
+  guard               a condition that does not apply to every alternative
+  no-event-type       nothing says which events the rule is about
+  undefined-list      a list that is not defined (beside the rule)
+  undefined-macro     a macro that is not defined beside the rule
+  digest-is-not-a-pin the digest that runs, taken for a pinned reference
+  empty-tag           an empty tag, taken for a missing one
+
+Exit status 1 when there is a warning.`,
+		Example: `  tagwarden rules explain rules/lab-010.yaml
+  tagwarden rules explain falco_rules.yaml --rule "Terminal shell in container"`,
+		Args: cobra.MinimumNArgs(1),
+	}
+	var names []string
+	cmd.Flags().StringArrayVar(&names, "rule", nil, "explain this rule only (may repeat)")
+	output := outputFlag(cmd, "text", "json")
+	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		files, err := readRules(args)
+		if err != nil {
+			return err
+		}
+		set, results, err := load(files)
+		if err != nil {
+			return err
+		}
+		if set == nil {
+			return errors.Join(writeLoadText(env.Stderr, set, results),
+				&statusError{exitFailed, errors.New("the rules do not load, so there is nothing to explain")})
+		}
+		explained, err := explain(set, names)
+		if err != nil {
+			return err
+		}
+		if *output == "json" {
+			enc := json.NewEncoder(env.Stdout)
+			enc.SetEscapeHTML(false)
+			enc.SetIndent("", "  ")
+			err = enc.Encode(explained)
+		} else {
+			err = writeExplained(env.Stdout, explained)
+		}
+		if err != nil {
+			return err
+		}
+		for _, r := range explained {
+			for _, a := range r.Advice {
+				if a.Level == string(falco.LevelWarning) {
+					return &statusError{status: exitFindings}
+				}
+			}
+		}
+		return nil
+	}
+	return cmd
+}
+
+// explainedRule is one rule of "rules explain -o json".
+type explainedRule struct {
+	Rule      string            `json:"rule"`
+	File      string            `json:"file"`
+	Line      int               `json:"line"`
+	Enabled   bool              `json:"enabled"`
+	Priority  string            `json:"priority"`
+	Condition string            `json:"condition"`
+	Fields    []string          `json:"fields"`
+	Evaluated bool              `json:"evaluated"`
+	Reason    string            `json:"reason,omitempty"`
+	Advice    []explainedAdvice `json:"advice"`
+}
+
+type explainedAdvice struct {
+	ID      string `json:"id"`
+	Level   string `json:"level"`
+	Text    string `json:"text,omitempty"`
+	Message string `json:"message"`
+	Fix     string `json:"fix"`
+}
+
+func explain(set *falco.Ruleset, names []string) ([]explainedRule, error) {
+	unavailable := map[*falco.Rule]string{}
+	for _, u := range set.Unavailable() {
+		unavailable[u.Rule] = u.Reason
+	}
+	all := []explainedRule{}
+	for _, r := range set.Rules() {
+		if len(names) > 0 && !slices.Contains(names, r.Name) {
+			continue
+		}
+		reason := unavailable[r]
+		x := explainedRule{
+			Rule: r.Name, File: r.Where.File, Line: r.Where.At.Line, Enabled: r.Enabled, Priority: r.Priority.String(),
+			Condition: r.Expr.String(), Fields: r.FieldNames(), Evaluated: r.Enabled && reason == "", Reason: reason,
+			Advice: []explainedAdvice{},
+		}
+		for _, a := range set.Advise(r) {
+			x.Advice = append(x.Advice, explainedAdvice{string(a.ID), string(a.Level), a.Text, a.Message, a.Fix})
+		}
+		slices.SortStableFunc(x.Advice, func(a, b explainedAdvice) int { return cmp.Compare(b.Level, a.Level) })
+		all = append(all, x)
+	}
+	for _, name := range names {
+		if !slices.ContainsFunc(all, func(x explainedRule) bool { return x.Rule == name }) {
+			return nil, usage("no rule is named %q", name)
+		}
+	}
+	return all, nil
+}
+
+func writeExplained(w io.Writer, all []explainedRule) error {
+	const width = 78
+	var b strings.Builder
+	for i, r := range all {
+		if i > 0 {
+			b.WriteString("\n")
+		}
+		fmt.Fprintf(&b, "%s  (%s:%d)\n", r.Rule, r.File, r.Line)
+		fmt.Fprintf(&b, "  Falco reads\n")
+		wrap(&b, "    ", width, r.Condition)
+		fmt.Fprintf(&b, "  It asks for\n")
+		wrap(&b, "    ", width, strings.Join(r.Fields, ", "))
+		switch {
+		case !r.Enabled:
+			b.WriteString("  It is not enabled.\n")
+		case !r.Evaluated:
+			fmt.Fprintf(&b, "  It %s.\n", r.Reason)
+		}
+		if len(r.Advice) == 0 {
+			b.WriteString("  Nothing to say against it.\n")
+		}
+		for _, a := range r.Advice {
+			fmt.Fprintf(&b, "\n  %s: %s\n", a.Level, a.ID)
+			wrap(&b, "    ", width, a.Message+".")
+			wrap(&b, "    ", width, "Write instead: "+a.Fix)
+		}
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// wrap writes text in lines of at most width characters, each with the indent.
+func wrap(b *strings.Builder, indent string, width int, text string) {
+	line := indent
+	for word := range strings.FieldsSeq(text) {
+		if len(line) > len(indent) && len([]rune(line))+len([]rune(word)) >= width {
+			b.WriteString(strings.TrimRight(line, " ") + "\n")
+			line = indent
+		}
+		line += word + " "
+	}
+	b.WriteString(strings.TrimRight(line, " ") + "\n")
+}

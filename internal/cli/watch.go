@@ -1,0 +1,316 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/tagwarden/tagwarden/falco"
+	"github.com/tagwarden/tagwarden/internal/engine"
+	"github.com/tagwarden/tagwarden/internal/event"
+	"github.com/tagwarden/tagwarden/internal/policy"
+	"github.com/tagwarden/tagwarden/internal/source/containerd"
+	"github.com/tagwarden/tagwarden/internal/source/kube"
+	"github.com/tagwarden/tagwarden/internal/source/replay"
+)
+
+// policyFile is read from the working directory when --policy is not given.
+const policyFile = "tagwarden.yaml"
+
+// watchFlags are the flags of "watch".
+type watchFlags struct {
+	sources    []string
+	rules      []string
+	policy     string
+	matching   *string
+	output     *string
+	failOn     *string
+	kubeconfig string
+	context    string
+	namespace  string
+	address    string
+	ctrdNS     string
+	node       string
+	events     []string
+	pace       float64
+	quiet      bool
+}
+
+func newWatch(env Env) *cobra.Command {
+	var f watchFlags
+	cmd := &cobra.Command{
+		Use:   "watch",
+		Short: "Alert on container starts as they happen",
+		Long: `Watch sees every container start and evaluates Falco rules over it. What
+already runs when the watch begins is judged, too.
+
+Sources, of which several may be given; a start that two of them see counts
+once:
+  kube        the pods of a cluster, through its API (needs get, list and watch
+              on pods)
+  containerd  the containers of this node, through containerd's socket; what a
+              node cannot know stays empty
+  replay      container starts from files or stdin, as "-o events" writes them
+
+Output formats:
+  text    one line an alert, as Falco prints it
+  json    one JSON object an alert, as "falco -o json_output=true" prints it and
+          falcosidekick reads it
+  events  one JSON object a container start, for --source replay
+
+Without -r the rules that come with Tagwarden are used. The policy is
+tagwarden.yaml of the working directory, if there is one: which namespaces are
+production, which images are for debugging, and who accepts what until when.
+
+Ctrl-C ends the watch with a summary on stderr.`,
+		Example: `  tagwarden watch
+  tagwarden watch --source kube --context staging -n shop -o json
+  sudo tagwarden watch --source containerd -r my_rules.yaml
+  tagwarden watch -o events > monday.jsonl
+  tagwarden watch --source replay --events monday.jsonl`,
+		Args: cobra.NoArgs,
+	}
+	flags := cmd.Flags()
+	flags.StringArrayVar(&f.sources, "source", []string{"kube"}, "where starts come from: kube, containerd, replay (may repeat)")
+	complete(cmd, "source", "kube", "containerd", "replay")
+	flags.StringArrayVarP(&f.rules, "rules", "r", nil, "Falco rules `file`, or a folder of them, instead of the built-in rules (may repeat)")
+	flags.StringVar(&f.policy, "policy", "", "policy `file` (default tagwarden.yaml, if it exists)")
+	f.matching = choiceFlag(cmd, "rule-matching", "alert on the first rule that matches a start, or on all", "first", "all")
+	f.output = outputFlag(cmd, "text", "json", "events")
+	f.failOn = choiceFlag(cmd, "fail-on", "least priority of an alert that makes the exit status 1",
+		"none", "emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug")
+	flags.BoolVarP(&f.quiet, "quiet", "q", false, "no status line and no summary")
+	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig `file` (default $KUBECONFIG, ~/.kube/config, or the pod's service account)")
+	flags.StringVar(&f.context, "context", "", "context of the kubeconfig")
+	flags.StringVarP(&f.namespace, "namespace", "n", "", "watch one namespace only")
+	flags.StringVar(&f.address, "containerd-address", containerd.DefaultAddress, "containerd's socket")
+	flags.StringVar(&f.ctrdNS, "containerd-namespace", containerd.DefaultNamespace, "containerd's namespace")
+	flags.StringVar(&f.node, "node-name", os.Getenv("NODE_NAME"), "this node's name in events of the containerd source (default $NODE_NAME, or the host name)")
+	flags.StringArrayVar(&f.events, "events", nil, "recording `file` for the replay source, - for stdin (may repeat)")
+	flags.Float64Var(&f.pace, "pace", 0, "speed of a replay: 1 as recorded, 2 twice as fast, 0 without pauses")
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		return f.run(cmd.Context(), env)
+	}
+	return cmd
+}
+
+func (f *watchFlags) run(ctx context.Context, env Env) error {
+	pol, err := loadPolicy(f.policy)
+	if err != nil {
+		return err
+	}
+	rules, err := loadRules(f.rules, pol)
+	if err != nil {
+		return err
+	}
+	con := newConsole(env)
+	log := newLog(con)
+	for _, r := range rules.Unavailable() {
+		log.WarnContext(ctx, "rule not evaluated here", "rule", r.Rule.Name, "reason", r.Reason)
+	}
+	for _, ex := range pol.ExpiredExceptions(time.Now()) {
+		log.WarnContext(ctx, "exception expired, it no longer holds", "exception", ex.String())
+	}
+	sources, err := f.open(env, log)
+	if err != nil {
+		return err
+	}
+
+	sink := newSink(*f.output, con.over(env.Stdout))
+	e := &engine.Engine{
+		Sources: sources, Rules: rules, Policy: pol, Sink: sink,
+		Now: time.Now, Hostname: hostname(), AllMatches: *f.matching == "all",
+	}
+	stop := func() {}
+	if !f.quiet {
+		names := make([]string, len(sources))
+		for i, s := range sources {
+			names[i] = s.String()
+		}
+		say(env, "tagwarden: watching %s with %d rules; Ctrl-C ends it\n", strings.Join(names, ", "), len(rules.Rules()))
+		stop = con.every(time.Second, func() string { return statusLine(e.Stats()) })
+	}
+	err = e.Run(ctx)
+	stop()
+	if !f.quiet {
+		say(env, "tagwarden: %s\n", summary(e.Stats()))
+	}
+	if err != nil {
+		return err
+	}
+	if sink.failed(*f.failOn) {
+		return &statusError{status: exitFindings}
+	}
+	return nil
+}
+
+// open makes the sources that were asked for.
+func (f *watchFlags) open(env Env, log *slog.Logger) ([]engine.Source, error) {
+	names := slices.Clone(f.sources)
+	slices.Sort(names)
+	if again := slices.Compact(slices.Clone(names)); len(again) != len(names) {
+		return nil, usage("a source is given twice in --source %s", strings.Join(f.sources, " --source "))
+	}
+	if len(f.events) > 0 && !slices.Contains(names, "replay") {
+		return nil, usage("--events is for --source replay")
+	}
+	if f.pace < 0 {
+		return nil, usage("--pace %v: want 0 or more", f.pace)
+	}
+	var all []engine.Source
+	for _, name := range f.sources {
+		switch name {
+		case "kube":
+			src, err := kube.New(kube.Config{
+				Kubeconfig: f.kubeconfig, Context: f.context, Namespace: f.namespace, Log: log,
+			})
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, src)
+		case "containerd":
+			all = append(all, containerd.New(containerd.Config{
+				Address: f.address, Namespace: f.ctrdNS, Node: cmp.Or(f.node, hostname()), Log: log,
+			}))
+		case "replay":
+			if len(f.events) == 0 {
+				return nil, usage("--source replay needs --events FILE, or --events - for stdin")
+			}
+			for _, file := range f.events {
+				all = append(all, replaySource(env, file, f.pace))
+			}
+		default:
+			return nil, usage("unknown source %q; want kube, containerd or replay", name)
+		}
+	}
+	return all, nil
+}
+
+func replaySource(env Env, file string, pace float64) *replay.Source {
+	if file == "-" {
+		return replay.New("stdin", pace, func() (io.ReadCloser, error) { return interruptible(env.Stdin), nil })
+	}
+	return replay.New(file, pace, func() (io.ReadCloser, error) { return os.Open(file) })
+}
+
+// interruptible makes a reader whose Close ends a waiting Read: that of a
+// terminal would go on until the next line.
+func interruptible(r io.Reader) io.ReadCloser {
+	pr, pw := io.Pipe()
+	go func() {
+		// Ends with the input, or with the first write after Close. A read
+		// that never returns is left to the end of the process.
+		_, err := io.Copy(pw, r)
+		pw.CloseWithError(err)
+	}()
+	return pr
+}
+
+// loadPolicy reads file, or tagwarden.yaml if there is one, or takes the
+// default.
+func loadPolicy(file string) (*policy.Policy, error) {
+	if file != "" {
+		return policy.Load(file, time.Now())
+	}
+	pol, err := policy.Load(policyFile, time.Now())
+	if errors.Is(err, fs.ErrNotExist) {
+		return policy.Default(), nil
+	}
+	return pol, err
+}
+
+// statusLine is what a terminal shows while the watch runs.
+func statusLine(s engine.Stats) string {
+	line := fmt.Sprintf("%d starts  %d alerts", s.Starts, s.Alerts)
+	if s.Muted > 0 {
+		line += fmt.Sprintf("  %d muted", s.Muted)
+	}
+	if s.Starts > s.Existing {
+		line += fmt.Sprintf("  lag %.1fs", s.Lag.Seconds())
+	}
+	return line
+}
+
+// summary is the last line of a watch.
+func summary(s engine.Stats) string {
+	line := plural(s.Starts, "container start")
+	if s.Existing > 0 {
+		line += fmt.Sprintf(" (%d ran before)", s.Existing)
+	}
+	line += ", " + plural(s.Alerts, "alert")
+	if s.Lowered > 0 {
+		line += fmt.Sprintf(" (%d lowered to notice by the policy)", s.Lowered)
+	}
+	if s.Muted > 0 {
+		line += fmt.Sprintf(", %d muted by the policy", s.Muted)
+	}
+	return line
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+// watchSink writes starts or alerts, a line each, at once.
+type watchSink struct {
+	w      io.Writer
+	format string
+	buf    []byte
+	// worst is the most urgent priority of an alert so far.
+	worst   falco.Priority
+	alerted bool
+}
+
+func newSink(format string, w io.Writer) *watchSink { return &watchSink{w: w, format: format} }
+
+func (s *watchSink) Start(start *event.Start) error {
+	if s.format != "events" {
+		return nil
+	}
+	var err error
+	if s.buf, err = event.Append(s.buf[:0], start); err != nil {
+		return err
+	}
+	_, err = s.w.Write(s.buf)
+	return err
+}
+
+func (s *watchSink) Alert(_ *event.Start, alert falco.Alert) error {
+	if !s.alerted || alert.Priority < s.worst {
+		s.worst, s.alerted = alert.Priority, true
+	}
+	switch s.format {
+	case "text":
+		s.buf = alert.AppendText(s.buf[:0])
+	case "json":
+		s.buf = alert.AppendJSON(s.buf[:0])
+	default:
+		return nil
+	}
+	s.buf = append(s.buf, '\n')
+	_, err := s.w.Write(s.buf)
+	return err
+}
+
+// failed reports whether an alert of the given priority or a more urgent one
+// was written.
+func (s *watchSink) failed(failOn string) bool {
+	if !s.alerted || failOn == "none" {
+		return false
+	}
+	least, err := falco.ParsePriority(failOn)
+	return err == nil && s.worst <= least
+}
