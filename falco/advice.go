@@ -14,18 +14,20 @@ type AdviceID string
 const (
 	// AdvicePrecedence: or and and are mixed without parentheses.
 	AdvicePrecedence AdviceID = "precedence"
-	// AdviceGuard: a condition that narrows one branch leaves another open.
-	AdviceGuard AdviceID = "guard"
-	// AdviceNoStart: the rule is evaluated on every kind of event.
-	AdviceNoStart AdviceID = "no-event-type"
+	// AdvicePartialExemption: an exemption covers some alternatives only.
+	AdvicePartialExemption AdviceID = "partial-exemption"
+	// AdviceNoStartGuard: an alternative is evaluated on every kind of event.
+	AdviceNoStartGuard AdviceID = "no-start-guard"
 	// AdviceUndefinedList: a name that looks like a list is none.
 	AdviceUndefinedList AdviceID = "undefined-list"
-	// AdviceUndefinedMacro: a macro comes from another document.
-	AdviceUndefinedMacro AdviceID = "undefined-macro"
-	// AdviceDigest: the digest that runs is taken for a pin.
-	AdviceDigest AdviceID = "digest-is-not-a-pin"
-	// AdviceEmptyTag: an empty tag is taken for a missing one.
-	AdviceEmptyTag AdviceID = "empty-tag"
+	// AdviceListElsewhere: a list comes from another document.
+	AdviceListElsewhere AdviceID = "list-elsewhere"
+	// AdviceMacroElsewhere: a macro comes from another document.
+	AdviceMacroElsewhere AdviceID = "macro-elsewhere"
+	// AdviceDigestNotPinning: the digest that runs is taken for a pin.
+	AdviceDigestNotPinning AdviceID = "digest-not-pinning"
+	// AdviceInvertedEmptyTag: an empty tag is taken for a missing one.
+	AdviceInvertedEmptyTag AdviceID = "inverted-empty-tag"
 )
 
 // Level says how much an advice matters.
@@ -44,203 +46,226 @@ type Advice struct {
 	Level Level
 	// Text is the part of the condition that it is about.
 	Text string
+	// At is where that stands in the rule's condition; its Line is 0 for what
+	// stands in a macro.
+	At Position
 	// Message says what the rule does, Fix what to write instead.
 	Message, Fix string
 }
 
-// Advise reads the text of a rule's condition and says where it does not do
-// what it seems to say.
+// Advise reads a rule's condition and says where it does not do what it seems
+// to say. It goes by the text alone: what a rule is called does not matter.
 func (rs *Ruleset) Advise(r *Rule) []Advice {
-	source, p := r.item.withExceptions()
-	if p != nil {
+	if size(r.Expr) > maxAdvised {
 		return nil
 	}
-	written, err := parse(source, maxDepthRules)
-	if err != nil {
-		// A list name in a place where only its items parse; nothing can be
-		// said of the text then.
-		return nil
+	a := &adviser{rs: rs, rule: r, places: map[string]Position{}}
+	// The text before lists and macros are written out. It does not parse
+	// where only the items of a list do; nothing can be said of it then.
+	if written, err := parse(r.Condition, maxDepthRules); err == nil && size(written) <= maxAdvised {
+		Walk(written, func(e Expr) bool {
+			if _, found := a.places[e.String()]; !found {
+				a.places[e.String()] = e.Pos()
+			}
+			return true
+		})
+		a.precedence(written)
+		a.exemptions(written)
+		a.references(written)
 	}
-	a := &adviser{rs: rs, rule: r}
-	a.precedence(written)
-	a.eventTypes()
-	a.references(written)
-	a.fields(written)
+	a.startGuard()
+	a.fields(r.Expr, false, false)
 	return a.found
 }
 
+// maxAdvised is the number of parts of the longest condition that is advised
+// on; none that people write comes near.
+const maxAdvised = 1 << 12
+
+func size(e Expr) int {
+	n := 0
+	Walk(e, func(Expr) bool {
+		n++
+		return n <= maxAdvised
+	})
+	return n
+}
+
 type adviser struct {
-	rs    *Ruleset
-	rule  *Rule
-	found []Advice
+	rs     *Ruleset
+	rule   *Rule
+	places map[string]Position // of the parts of the written condition
+	found  []Advice
 }
 
 func (a *adviser) add(id AdviceID, level Level, text, fix, message string, args ...any) {
-	a.found = append(a.found, Advice{ID: id, Level: level, Text: text, Message: fmt.Sprintf(message, args...), Fix: fix})
-}
-
-// precedence finds or with an and beside it that has no parentheses, and which
-// branch then lacks which condition.
-func (a *adviser) precedence(e Expr) {
-	Walk(e, func(e Expr) bool {
-		or, ok := e.(*Or)
-		if !ok {
-			return true
-		}
-		for _, t := range or.Terms {
-			and, ok := t.(*And)
-			if !ok || and.Paren {
-				continue
-			}
-			a.add(AdvicePrecedence, LevelWarning, or.String(),
-				"put parentheses around the alternatives: (A or B) and C and D",
-				"'and' binds tighter than 'or', so Falco reads the condition as %s", or)
-			a.guards(or)
-			return false
-		}
-		return true
-	})
-}
-
-// guards finds conditions that one branch of an or has and another has not.
-func (a *adviser) guards(or *Or) {
-	conjuncts := func(e Expr) (all []string) {
-		if and, ok := e.(*And); ok {
-			for _, t := range and.Terms {
-				all = append(all, t.String())
-			}
-			return all
-		}
-		return []string{e.String()}
-	}
-	for _, t := range or.Terms {
-		if _, ok := t.(*And); ok {
-			continue
-		}
-		var missing []string
-		for _, other := range or.Terms {
-			and, ok := other.(*And)
-			if !ok {
-				continue
-			}
-			// The first part is the alternative itself, the rest narrows it.
-			for _, c := range conjuncts(and)[1:] {
-				if !slices.Contains(missing, c) {
-					missing = append(missing, c)
-				}
-			}
-		}
-		if len(missing) > 0 {
-			a.add(AdviceGuard, LevelWarning, t.String(),
-				"let the guards apply to every alternative: (A or B) and guard",
-				"the alternative '%s' stands alone: '%s' does not apply to it, so it also matches what that should leave out",
-				t, strings.Join(missing, "' and '"))
-		}
-	}
-}
-
-// eventTypes finds rules that Falco evaluates on every event.
-func (a *adviser) eventTypes() {
-	if a.rule.Source == "syscall" && eventTypes(a.rule.Expr).wide() {
-		a.add(AdviceNoStart, LevelWarning, "", "begin with the event that the rule is about: evt.type = container and …",
-			"no part of the condition names an event type, so that Falco evaluates it on every system call "+
-				"and alerts again and again while the container runs, not once when it starts")
+	advice := Advice{ID: id, Level: level, Text: text, At: a.places[text], Message: fmt.Sprintf(message, args...), Fix: fix}
+	same := func(old Advice) bool { return old.ID == id && old.Text == text }
+	if !slices.ContainsFunc(a.found, same) {
+		a.found = append(a.found, advice)
 	}
 }
 
 // references finds lists and macros that are not defined, or not beside the
 // rule.
 func (a *adviser) references(e Expr) {
-	seen := map[string]bool{}
 	Walk(e, func(e Expr) bool {
 		switch e := e.(type) {
 		case *Macro:
-			if m := a.rs.col.macros.get(e.Name); m != nil && m.doc != a.rule.item.doc && !seen[e.Name] {
-				seen[e.Name] = true
-				a.add(AdviceUndefinedMacro, LevelNote, e.Name, "define the macro in the same document, or load the file that has it before",
-					"the macro '%s' is not defined beside the rule but at %s:%d; without that, Falco refuses the whole file", e.Name, m.where[0].File, m.where[0].At.Line)
-			}
+			a.macro(e)
 		case *Check:
-			for _, name := range listNames(e) {
-				if !seen[name] {
-					seen[name] = true
-					a.list(e, name)
-				}
+			texts := listTexts(e)
+			for _, t := range texts {
+				a.list(e, t, len(texts) == 1)
 			}
 		}
 		return true
 	})
 }
 
-// listNames are the texts of a check that are written as the name of a list.
-func listNames(c *Check) []string {
+func (a *adviser) macro(e *Macro) {
+	m := a.rs.col.macros.get(e.Name)
+	if m == nil || m.doc == a.rule.item.doc {
+		return
+	}
+	a.add(AdviceMacroElsewhere, LevelNote, e.Name, "define the macro in the same document, or load the file that has it before",
+		"the macro '%s' is not defined in the rule's own document but at %s. A file with that document alone is refused: Falco says \"Undefined macro '%s' used in filter.\"",
+		e.Name, place(m.where), e.Name)
+}
+
+func place(where []Location) string {
+	return fmt.Sprintf("%s:%d", where[0].File, where[0].At.Line)
+}
+
+// listTexts are the texts of a check that could be names of lists.
+func listTexts(c *Check) []*Text {
 	var items []Operand
 	switch right := c.Right.(type) {
 	case *List:
 		items = right.Items
 	case *Text:
-		if c.Op == "in" || c.Op == "intersects" || c.Op == "pmatch" || c.Modifier != "" {
+		if slices.Contains(listOperators, c.Op) || c.Modifier != "" {
 			items = []Operand{right}
 		}
 	}
-	var names []string
+	var texts []*Text
 	for _, item := range items {
 		if t, ok := item.(*Text); ok && !t.Quoted {
-			names = append(names, t.Value)
+			texts = append(texts, t)
 		}
 	}
-	return names
+	return texts
 }
 
-func (a *adviser) list(c *Check, name string) {
-	const silent = "Falco says nothing of a list that is not defined: it takes the name for a text, so that '%s' compares with the word %q and exempts or finds nothing else"
+func (a *adviser) list(c *Check, t *Text, alone bool) {
+	name := t.Value
+	const silent = "Falco says nothing of a list that is not defined. It takes the name for a text, so that '%s' compares with the word %q and with nothing else"
 	l := a.rs.col.lists.get(name)
+	a.places[name] = t.At
 	switch {
-	case l == nil && looksLikeList(c, name):
-		a.add(AdviceUndefinedList, LevelWarning, name, "define it: - list: "+name,
-			"the list '%s' is not defined in any file that was loaded. "+silent, name, c, name)
 	case l != nil && l.doc != a.rule.item.doc:
-		a.add(AdviceUndefinedList, LevelNote, name, "define the list in the same document as the rule",
-			"the list '%s' is not defined beside the rule but at %s:%d. Copied without it, the rule still loads: "+silent,
-			name, l.where[0].File, l.where[0].At.Line, c, name)
+		a.add(AdviceListElsewhere, LevelNote, name, "define the list in the same document as the rule",
+			"the list '%s' is not defined in the rule's own document but at %s; there it is used from now. Without it the rule still loads: "+silent,
+			name, place(l.where), c, name)
+	case l == nil && looksLikeList(c, name, alone):
+		a.add(AdviceUndefinedList, LevelWarning, name, "define it (- list: "+name+"), or put the text in quotes if it is meant as it is",
+			"the list '%s' is not defined in any file that was loaded. "+silent, name, c, name)
 	}
 }
 
-// looksLikeList reports whether a text in a list that has no other is written
-// as people name lists: words with underscores.
-func looksLikeList(c *Check, name string) bool {
+// looksLikeList reports whether a text is written as people name lists: words
+// with underscores, in the plural where the list has other items.
+func looksLikeList(c *Check, name string, alone bool) bool {
+	if f, ok := c.Left.(*FieldName); ok && (f.Name == "evt.type" || f.Name == "syscall.type") {
+		return false
+	}
 	l := &lexer{in: name}
-	return len(listNames(c)) == 1 && l.wordEnd(0) == len(name) && strings.Contains(name, "_")
+	if l.wordEnd(0) != len(name) || !strings.Contains(name, "_") {
+		return false
+	}
+	return alone || strings.HasSuffix(name, "s") || strings.HasSuffix(name, "list")
 }
 
-// fields finds fields that say something else than their name.
-func (a *adviser) fields(e Expr) {
+// fields finds fields that say something else than their name. negated says
+// that e stands behind an odd number of nots, reference that something beside
+// e looks at whether the image reference has a digest.
+func (a *adviser) fields(e Expr, negated, reference bool) {
+	if c, ok := e.(*Check); ok {
+		a.field(c, negated, reference)
+		return
+	}
+	_, not := e.(*Not)
+	// What all terms of an and say holds for each; behind a not, that is so
+	// for the terms of an or.
+	_, together := e.(*And)
+	if negated {
+		_, together = e.(*Or)
+	}
+	for i, t := range e.terms() {
+		known := reference
+		for j, beside := range e.terms() {
+			known = known || together && i != j && asksForDigest(beside)
+		}
+		a.fields(t, negated != not, known)
+	}
+}
+
+// asksForDigest reports whether e looks for a digest in the image reference.
+func asksForDigest(e Expr) bool {
+	found := false
 	Walk(e, func(e Expr) bool {
 		c, ok := e.(*Check)
-		if !ok {
-			return true
+		if !ok || found {
+			return !found
 		}
-		f, ok := c.Left.(*FieldName)
-		if !ok {
-			return true
-		}
-		right, _ := c.Right.(*Text)
-		switch {
-		case f.Name == "container.image.digest" && (right == nil || !isFullDigest(right.Value)) && c.Op != "in" && c.Modifier == "":
-			a.add(AdviceDigest, LevelWarning, c.String(),
-				`ask the reference: container.image contains "@sha256:", or tagwarden.pinned = true here`,
-				"container.image.digest is the digest of the image that was pulled, and every pulled image has one, also one that was asked for by tag: "+
-					"'%s' does not tell whether the reference is pinned", c)
-		case f.Name == "container.image.tag" && (c.Op == "=" || c.Op == "!=") && right != nil && right.Value == "":
-			a.add(AdviceEmptyTag, LevelWarning, c.String(),
-				`leave out digests: container.image.tag = "" and not container.image contains "@sha256:"`,
-				"the tag is also empty for a reference that has only a digest, the best kind there is, and for an image of which nothing is known; "+
-					"and a runtime that completes names turns a missing tag into 'latest'")
-		}
-		return true
+		f, isField := c.Left.(*FieldName)
+		t, isText := c.Right.(*Text)
+		found = isField && isText && f.Name == "container.image" && strings.Contains(t.Value, "@")
+		return !found
 	})
+	return found
+}
+
+func (a *adviser) field(c *Check, negated, reference bool) {
+	f, ok := c.Left.(*FieldName)
+	if !ok {
+		return
+	}
+	texts := constants(c)
+	empty := len(texts) == 1 && texts[0] == ""
+	switch {
+	case f.Name == "container.image.digest" && !slices.ContainsFunc(texts, isFullDigest):
+		a.add(AdviceDigestNotPinning, LevelWarning, c.String(),
+			`ask the reference: container.image contains "@sha256:", or tagwarden.pinned = true here`,
+			"container.image.digest is the digest of the image that was pulled. Every image from a registry has one, also one that was asked for by tag, "+
+				"so '%s' does not tell whether the reference is pinned", c)
+	case f.Name == "container.image.tag" && empty && !reference && (c.Op == "=" || c.Op == "in") != negated:
+		a.add(AdviceInvertedEmptyTag, LevelWarning, c.String(),
+			`leave out references with a digest: container.image.tag = "" and not container.image contains "@sha256:"; or tagwarden.class = untagged here`,
+			"an empty tag does not mean a missing one. A reference that has only a digest has an empty tag, too, and is the best there is, "+
+				"while runtimes that complete a reference without a tag turn it into 'latest'. "+
+				"The tag is also empty on the host and where nothing is known of the image")
+	}
+}
+
+func constants(c *Check) []string {
+	var all []string
+	switch right := c.Right.(type) {
+	case *Text:
+		all = []string{right.Value}
+	case *List:
+		for _, item := range right.Items {
+			if t, ok := item.(*Text); ok {
+				all = append(all, t.Value)
+			}
+		}
+	}
+	return all
 }
 
 // isFullDigest reports whether text names one digest, so that comparing with
 // it is not a test for having one.
-func isFullDigest(text string) bool { return len(text) >= len("sha256:")+64 }
+func isFullDigest(text string) bool {
+	_, hex, found := strings.Cut(text, ":")
+	return found && len(hex) >= 32
+}

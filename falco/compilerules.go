@@ -44,6 +44,7 @@ type ruleCompiler struct {
 	opt    *Options
 	res    *Result
 	macros *macroTable
+	nodes  int // of all conditions so far
 }
 
 // rule compiles a rule, or returns nil where it is to be skipped. The order of
@@ -151,6 +152,9 @@ func (c *ruleCompiler) condition(rule *Rule) (skip bool, p *Problem) {
 	e, merr := c.macros.resolve(e, c.col.clock+1, nil, &size)
 	if merr != nil {
 		return false, merr.problem(source, item.where)
+	}
+	if c.nodes += size; c.nodes > maxAllNodes {
+		return false, fail(ErrValidate, item.where, "the conditions of all rules have more than %d parts with their macros written out", maxAllNodes)
 	}
 	rule.Expr = e
 	c.unsafe(item, e)

@@ -1,6 +1,9 @@
 package falco
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // quoteItem puts quotes around a text with spaces, as it goes into the text of
 // a condition.
@@ -16,6 +19,12 @@ func quoteItem(s string) string {
 // items take its place.
 type expander struct {
 	lists []*expandedList
+	// byName finds the place of a list; odd are the places of those whose
+	// name has a delimiter in it.
+	byName map[string]int
+	odd    []int
+	// left is how many bytes may still be written.
+	left int
 }
 
 type expandedList struct {
@@ -27,9 +36,13 @@ type expandedList struct {
 // newExpander writes the lists out that are items of lists: an item that is
 // the name of an earlier list becomes the items of that one.
 func newExpander(col *collector) *expander {
-	x := &expander{}
+	x := &expander{byName: map[string]int{}, left: maxAllExpanded}
 	used := map[string]bool{}
-	for _, l := range col.lists.all {
+	for i, l := range col.lists.all {
+		x.byName[l.name] = i
+		if strings.ContainsFunc(l.name, isDelimiter) {
+			x.odd = append(x.odd, i)
+		}
 		var texts []string
 		size := 0
 		for _, item := range l.items {
@@ -54,25 +67,49 @@ func newExpander(col *collector) *expander {
 	return x
 }
 
-// maxExpanded bounds a condition after its lists are written out, in bytes:
-// lists in lists grow fast.
-const maxExpanded = 4 << 20
+const (
+	// maxExpanded bounds a condition after its lists are written out, in
+	// bytes: lists in lists grow fast.
+	maxExpanded = 4 << 20
+	// maxAllExpanded bounds what is written for all conditions together.
+	maxAllExpanded = 256 << 20
+	// maxMentioned bounds the lists that one condition names.
+	maxMentioned = 1 << 12
+)
 
 // expand writes all lists out, each in the order of its definition. It gives
 // up on a text that grows too long.
 func (x *expander) expand(cond string) (text string, ok bool) {
-	for _, l := range x.lists {
-		if l.item.name == "" || !strings.Contains(cond, l.item.name) {
-			continue
+	todo := x.mentioned(x.odd, cond, -1)
+	for len(todo) > 0 {
+		if x.left -= len(cond); x.left < 0 || len(todo) > maxMentioned {
+			return "", false
 		}
+		at := slices.Min(todo)
+		l := x.lists[at]
 		expanded, n, ok := replaceDelimited(cond, l.item.name, l.text)
 		if !ok {
-			return cond, false
+			return "", false
 		}
-		l.used = l.used || n > 0
+		if n > 0 {
+			l.used = true
+			todo = x.mentioned(todo, l.text, at)
+		}
 		cond = expanded
+		todo = slices.DeleteFunc(todo, func(i int) bool { return i <= at })
 	}
 	return cond, true
+}
+
+// mentioned adds the lists behind a place that text names.
+func (x *expander) mentioned(todo []int, text string, behind int) []int {
+	todo = slices.Clone(todo)
+	for word := range strings.FieldsFuncSeq(text, isDelimiter) {
+		if i, ok := x.byName[word]; ok && i > behind && len(todo) <= maxMentioned && !slices.Contains(todo, i) {
+			todo = append(todo, i)
+		}
+	}
+	return todo
 }
 
 // replaceDelimited puts items in place of every name between delimiters.
@@ -111,7 +148,7 @@ func trimBlank(before, after string) (string, string) {
 	return strings.TrimRight(before, blanks), strings.TrimLeft(after, blanks)
 }
 
-func isDelimiter(c byte) bool { return strings.IndexByte(" \t\n\r(),=", c) >= 0 }
+func isDelimiter(r rune) bool { return strings.ContainsRune(" \t\n\r(),=", r) }
 
 // indexDelimited finds name between two delimiters or ends. free says that it
 // may stand at the very beginning of the text; Falco does not look there after
@@ -124,7 +161,7 @@ func indexDelimited(text, name string, free bool) int {
 		}
 		i += from
 		end := i + len(name)
-		if (i == 0 && free || i > 0 && isDelimiter(text[i-1])) && (end == len(text) || isDelimiter(text[end])) {
+		if (i == 0 && free || i > 0 && isDelimiter(rune(text[i-1]))) && (end == len(text) || isDelimiter(rune(text[end]))) {
 			return i
 		}
 		from = i + 1

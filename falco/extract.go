@@ -31,18 +31,18 @@ func (x constExtractor) value(Event) Value { return x.v }
 
 func (x mapExtractor) value(ev Event) Value {
 	v := x.from.value(ev)
-	if v.kind == null {
+	if v.kind() == null {
 		return v
 	}
-	if v.kind != list {
+	if v.kind() != list {
 		s, ok := x.f(v.str)
 		if !ok {
 			return Value{}
 		}
 		return StringValue(s)
 	}
-	out := make([]Value, 0, len(v.ext.items))
-	for _, item := range v.ext.items {
+	out := make([]Value, 0, len(v.items()))
+	for _, item := range v.items() {
 		s, ok := x.f(item.str)
 		if !ok {
 			return Value{}
@@ -56,18 +56,18 @@ func (x mapExtractor) value(ev Event) Value {
 
 func (x lenExtractor) value(ev Event) Value {
 	v := x.from.value(ev)
-	switch v.kind {
+	switch v.kind() {
 	case null:
 		return Value{}
 	case list:
-		return UintValue(uint64(len(v.ext.items)))
+		return UintValue(uint64(len(v.items())))
 	}
 	return UintValue(uint64(len(v.str)))
 }
 
 func (x joinExtractor) value(ev Event) Value {
 	sep, v := x.sep.value(ev), x.from.value(ev)
-	if sep.kind == null || v.kind == null {
+	if sep.kind() == null || v.kind() == null {
 		return Value{}
 	}
 	parts := make([]string, len(v.items()))
@@ -81,7 +81,7 @@ func (x listExtractor) value(ev Event) Value {
 	items := make([]Value, 0, len(x))
 	for _, p := range x {
 		v := p.value(ev)
-		if v.kind == null {
+		if v.kind() == null {
 			return Value{}
 		}
 		items = append(items, v)
@@ -91,7 +91,7 @@ func (x listExtractor) value(ev Event) Value {
 
 func (x getoptExtractor) value(ev Event) Value {
 	v, opts := x.from.value(ev), x.opts.value(ev)
-	if v.kind == null || opts.kind == null {
+	if v.kind() == null || opts.kind() == null {
 		return Value{}
 	}
 	var all []Value

@@ -142,10 +142,10 @@ func pairTest(t Type, op string) func(l, r Value) bool {
 		all := op == "in"
 		return func(l, r Value) bool {
 			members, values := []Value{r}, []Value{l}
-			if r.kind == list {
+			if r.kind() == list {
 				members = r.items()
 			}
-			if l.kind == list {
+			if l.kind() == list {
 				values = l.items()
 			}
 			for _, v := range values {
@@ -157,7 +157,7 @@ func pairTest(t Type, op string) func(l, r Value) bool {
 		}
 	}
 	return func(l, r Value) bool {
-		return l.kind != list && r.kind != list && compareValues(t, op, l, r)
+		return l.kind() != list && r.kind() != list && compareValues(t, op, l, r)
 	}
 }
 

@@ -18,8 +18,13 @@ type loaderCase struct {
 	WarningContains            []string `json:"warning_contains"`
 	WarningNotContains         []string `json:"warning_not_contains"`
 	EnabledRules               *int     `json:"enabled_rules"`
-	Compiled                   map[string]struct{ Condition, Output string }
-	PeerResults                []struct {
+	Errors, Warnings           []struct {
+		Code, Message string
+		ItemType      string `json:"item_type"`
+		ItemName      string `json:"item_name"`
+	}
+	Compiled    map[string]struct{ Condition, Output string }
+	PeerResults []struct {
 		Successful      bool
 		ErrorCodes      []string `json:"error_codes"`
 		ErrorMessages   []string `json:"error_messages"`
@@ -81,6 +86,17 @@ func (c *loaderCase) run(t *testing.T) {
 		if !slices.Equal(got, want.WarningCodes) {
 			t.Errorf("warnings %v, want %v", got, want.WarningCodes)
 		}
+		var messages []string
+		for _, w := range results[i].Warnings {
+			messages = append(messages, w.Message)
+		}
+		slices.Sort(messages)
+		slices.Sort(want.WarningMessages)
+		for j, message := range want.WarningMessages {
+			if j < len(messages) && !strings.HasPrefix(messages[j], message) {
+				t.Errorf("warning %q, want %q", messages[j], message)
+			}
+		}
 		for j, message := range want.ErrorMessages {
 			// The text of a YAML library's own error is its own.
 			if want.ErrorCodes[j] != "LOAD_ERR_YAML_PARSE" && j < len(results[i].Errors) && !strings.HasPrefix(results[i].Errors[j].Message, message) {
@@ -88,8 +104,20 @@ func (c *loaderCase) run(t *testing.T) {
 			}
 		}
 	}
+	c.checkItems(t, results)
 	if set == nil {
 		return
+	}
+	if c.EnabledRules != nil {
+		n := 0
+		for _, r := range set.Rules() {
+			if r.Enabled {
+				n++
+			}
+		}
+		if n != *c.EnabledRules {
+			t.Errorf("%d rules are enabled, want %d", n, *c.EnabledRules)
+		}
 	}
 	for name, want := range c.PeerRules {
 		i := slices.IndexFunc(set.Rules(), func(r *Rule) bool { return r.Name == name })
@@ -103,6 +131,25 @@ func (c *loaderCase) run(t *testing.T) {
 		}
 		if r.Enabled != want.Enabled || r.Priority.String() != want.Priority || strings.TrimSpace(r.Output) != strings.TrimSpace(want.Output) {
 			t.Errorf("rule is %v %v %q, want %v %v %q", r.Enabled, r.Priority, r.Output, want.Enabled, want.Priority, want.Output)
+		}
+	}
+}
+
+// checkItems looks for the items that the cases name on the way to problems.
+func (c *loaderCase) checkItems(t *testing.T, results []*Result) {
+	t.Helper()
+	var have []string
+	for _, r := range results {
+		for _, p := range slices.Concat(r.Errors, r.Warnings) {
+			have = append(have, string(p.Code)+" "+rootType+" ")
+			for _, l := range p.Where {
+				have = append(have, string(p.Code)+" "+l.Type+" ", string(p.Code)+" "+l.Type+" "+l.Name)
+			}
+		}
+	}
+	for _, want := range slices.Concat(c.Errors, c.Warnings) {
+		if w := want.Code + " " + want.ItemType + " " + want.ItemName; !slices.Contains(have, w) {
+			t.Errorf("problems at %q, want %q among them", have, w)
 		}
 	}
 }

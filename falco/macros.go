@@ -5,9 +5,13 @@ import (
 	"slices"
 )
 
-// maxNodes bounds a condition after its macros are written out: macros in
-// macros grow fast.
-const maxNodes = 1 << 18
+const (
+	// maxNodes bounds a condition after its macros are written out: macros in
+	// macros grow fast.
+	maxNodes = 1 << 17
+	// maxAllNodes bounds the conditions of all rules together.
+	maxAllNodes = 1 << 20
+)
 
 // macroTable has the conditions of macros.
 type macroTable struct {
@@ -48,7 +52,7 @@ func newMacroTable(col *collector, lists *expander) (*macroTable, *Problem) {
 func (t *macroTable) parse(cond string, where []Location) (Expr, string, *Problem) {
 	text, ok := t.lists.expand(cond)
 	if !ok {
-		return nil, "", fail(ErrCompileCondition, where, "the condition is longer than %d bytes with its lists written out", maxExpanded)
+		return nil, "", fail(ErrCompileCondition, where, "the condition grows beyond %d bytes with its lists written out", maxExpanded)
 	}
 	e, err := parse(text, maxDepthRules)
 	if err != nil {

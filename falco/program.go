@@ -201,14 +201,16 @@ func (p *program) run(pc int32, ev Event, f *frame) bool {
 		in := &p.code[pc]
 		v := &f.values[in.slot]
 		if f.known&in.bit == 0 {
+			var got Value
 			if in.ref != nil {
-				*v = ev.Field(in.ref)
+				got = ev.Field(in.ref)
 			} else {
-				*v = in.extract.value(ev)
+				got = in.extract.value(ev)
 			}
+			*v = got
 			f.known |= in.bit
 		}
-		ok := v.kind != null
+		ok := v.of != nil
 		if ok {
 			switch in.ask {
 			case askExists:
@@ -239,7 +241,7 @@ func (in *instr) slow(v Value, ev Event, f *frame) bool {
 	var ok bool
 	if in.ask == askPair {
 		right := in.with.value(ev)
-		ok = right.kind != null && in.pair(v, right)
+		ok = right.of != nil && in.pair(v, right)
 	} else {
 		ok = in.test(v)
 	}

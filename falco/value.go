@@ -11,10 +11,19 @@ import (
 // Value is one value of a field. The zero Value is null: the event has none.
 // That is not the same as an empty string.
 type Value struct {
-	kind kind
-	num  uint64 // the number, 1 for true, the bits of a float
-	str  string
-	ext  *extended
+	// of is what the value is, nil for null. Four words are as much as the
+	// compiler keeps in registers.
+	of  *sort
+	num uint64 // the number, 1 for true, the bits of a float
+	str string
+}
+
+// sort is what a value is. Addresses and lists have one of their own, all
+// others share one.
+type sort struct {
+	kind  kind
+	ip    netip.Addr
+	items []Value
 }
 
 type kind uint8
@@ -30,46 +39,57 @@ const (
 	list
 )
 
-type extended struct {
-	ip    netip.Addr
-	items []Value
-}
+// The sorts that values share; they never change.
+var (
+	ofText     = &sort{kind: text}
+	ofBool     = &sort{kind: boolean}
+	ofSigned   = &sort{kind: signed}
+	ofUnsigned = &sort{kind: unsigned}
+	ofFloat    = &sort{kind: float}
+)
 
 // StringValue is a string or a path.
-func StringValue(s string) Value { return Value{kind: text, str: s} }
+func StringValue(s string) Value { return Value{of: ofText, str: s} }
 
 // BytesValue is a byte buffer. The bytes are copied.
-func BytesValue(b []byte) Value { return Value{kind: text, str: string(b)} }
+func BytesValue(b []byte) Value { return Value{of: ofText, str: string(b)} }
 
 // BoolValue is a bool.
 func BoolValue(b bool) Value {
 	if b {
-		return Value{kind: boolean, num: 1}
+		return Value{of: ofBool, num: 1}
 	}
-	return Value{kind: boolean}
+	return Value{of: ofBool}
 }
 
 // IntValue is a signed integer.
-func IntValue(n int64) Value { return Value{kind: signed, num: uint64(n)} }
+func IntValue(n int64) Value { return Value{of: ofSigned, num: uint64(n)} }
 
 // UintValue is an unsigned integer, a port or a time in nanoseconds.
-func UintValue(n uint64) Value { return Value{kind: unsigned, num: n} }
+func UintValue(n uint64) Value { return Value{of: ofUnsigned, num: n} }
 
 // FloatValue is a double.
-func FloatValue(f float64) Value { return Value{kind: float, num: math.Float64bits(f)} }
+func FloatValue(f float64) Value { return Value{of: ofFloat, num: math.Float64bits(f)} }
 
 // IPValue is an address, for fields of type ip and net.
-func IPValue(a netip.Addr) Value { return Value{kind: address, ext: &extended{ip: a.Unmap()}} }
+func IPValue(a netip.Addr) Value { return Value{of: &sort{kind: address, ip: a.Unmap()}} }
 
 // ListValue is the value of a field that has a list.
-func ListValue(items ...Value) Value { return Value{kind: list, ext: &extended{items: items}} }
+func ListValue(items ...Value) Value { return Value{of: &sort{kind: list, items: items}} }
+
+func (v Value) kind() kind {
+	if v.of == nil {
+		return null
+	}
+	return v.of.kind
+}
 
 // IsNull reports whether there is no value.
-func (v Value) IsNull() bool { return v.kind == null }
+func (v Value) IsNull() bool { return v.of == nil }
 
 // String prints the value as the output of a rule does; null is <NA>.
 func (v Value) String() string {
-	switch v.kind {
+	switch v.kind() {
 	case text:
 		return v.str
 	case boolean:
@@ -81,10 +101,10 @@ func (v Value) String() string {
 	case float:
 		return strconv.FormatFloat(math.Float64frombits(v.num), 'f', -1, 64)
 	case address:
-		return v.ext.ip.String()
+		return v.of.ip.String()
 	case list:
-		parts := make([]string, len(v.ext.items))
-		for i, item := range v.ext.items {
+		parts := make([]string, len(v.of.items))
+		for i, item := range v.of.items {
 			parts[i] = item.String()
 		}
 		return "(" + strings.Join(parts, ",") + ")"
@@ -95,7 +115,7 @@ func (v Value) String() string {
 // Any is the value as encoding/json takes it: nil, string, bool, int64,
 // uint64, float64, or []any for a list.
 func (v Value) Any() any {
-	switch v.kind {
+	switch v.kind() {
 	case null:
 		return nil
 	case boolean:
@@ -110,8 +130,8 @@ func (v Value) Any() any {
 		}
 		return nil // JSON has no word for it.
 	case list:
-		items := make([]any, len(v.ext.items))
-		for i, item := range v.ext.items {
+		items := make([]any, len(v.of.items))
+		for i, item := range v.of.items {
 			items[i] = item.Any()
 		}
 		return items
@@ -121,23 +141,23 @@ func (v Value) Any() any {
 
 // items are the elements of a list.
 func (v Value) items() []Value {
-	if v.kind == list {
-		return v.ext.items
+	if v.kind() == list {
+		return v.of.items
 	}
 	return nil
 }
 
 // addr is the address, invalid for other values.
 func (v Value) addr() netip.Addr {
-	if v.kind == address {
-		return v.ext.ip
+	if v.kind() == address {
+		return v.of.ip
 	}
 	return netip.Addr{}
 }
 
 // float64 is a number as a double.
 func (v Value) float64() float64 {
-	switch v.kind {
+	switch v.kind() {
 	case float:
 		return math.Float64frombits(v.num)
 	case signed:

@@ -1,0 +1,151 @@
+package falco
+
+import (
+	"os"
+	"testing"
+)
+
+// startEvent is a container start as a program that embeds the engine has
+// it: fields by number.
+type startEvent struct {
+	id, name, image, repository, tag, digest, namespace, pod string
+}
+
+const (
+	_ = iota
+	slotType
+	slotID
+	slotName
+	slotImage
+	slotRepository
+	slotTag
+	slotDigest
+	slotNamespace
+	slotPod
+)
+
+func (e *startEvent) Type() string { return "container" }
+
+func (e *startEvent) Field(f *FieldRef) Value {
+	switch f.Slot {
+	case slotType:
+		return StringValue("container")
+	case slotID:
+		return StringValue(e.id)
+	case slotName:
+		return StringValue(e.name)
+	case slotImage:
+		return StringValue(e.image)
+	case slotRepository:
+		return StringValue(e.repository)
+	case slotTag:
+		return StringValue(e.tag)
+	case slotDigest:
+		return StringValue(e.digest)
+	case slotNamespace:
+		return StringValue(e.namespace)
+	case slotPod:
+		return StringValue(e.pod)
+	}
+	return Value{}
+}
+
+// startCatalog has the slots of startEvent.
+func startCatalog(t testing.TB) *Catalog {
+	t.Helper()
+	cat, err := DefaultCatalog().Bind(map[string]int{
+		"evt.type": slotType, "container.id": slotID, "container.name": slotName, "container.image": slotImage,
+		"container.image.repository": slotRepository, "container.image.tag": slotTag,
+		"container.image.digest": slotDigest, "k8s.ns.name": slotNamespace, "k8s.pod.name": slotPod,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cat
+}
+
+func newStart() *startEvent {
+	return &startEvent{
+		id: "3ad7b26ded6d", name: "web", image: "docker.io/library/nginx:1.25.3", repository: "docker.io/library/nginx", tag: "1.25.3",
+		digest: "sha256:4bcff63911fcb4448bd4fdacec207030997caf25e9bea4045fa6c8c44de311d1", namespace: "default", pod: "web-0",
+	}
+}
+
+// lab010 are the rules of LAB-010 with what they leave undefined.
+func lab010(t testing.TB) []File {
+	t.Helper()
+	data, err := os.ReadFile("testdata/lab-010.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return []File{{"defined.yaml", []byte(`
+- macro: container
+  condition: (container.id != host)
+- list: known_debug_images
+  items: [busybox, docker.io/library/busybox, nicolaka/netshoot, docker.io/nicolaka/netshoot]
+`)}, {"lab-010.yaml", data}}
+}
+
+func benchmarkEvaluate(b *testing.B, files []File, ev Event) {
+	b.Helper()
+	set, results := Load(files, Options{Catalog: startCatalog(b)})
+	if set == nil {
+		b.Fatal(problems(results))
+	}
+	dst := make([]*Rule, 0, len(set.Rules()))
+	b.ReportAllocs()
+	for b.Loop() {
+		dst = set.Evaluate(dst[:0], ev)
+	}
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds()/1e6, "Mevents/s")
+}
+
+func BenchmarkPublishedRules(b *testing.B) {
+	latest := newStart()
+	latest.tag = "latest"
+	production := newStart()
+	production.namespace = "production"
+	for name, ev := range map[string]*startEvent{"none": newStart(), "latest": latest, "production": production} {
+		b.Run(name, func(b *testing.B) { benchmarkEvaluate(b, lab010(b), ev) })
+	}
+}
+
+// BenchmarkFalcosRules takes Falco's own rules files, if they are there.
+func BenchmarkFalcosRules(b *testing.B) {
+	read := func(names ...string) (files []File) {
+		for _, name := range names {
+			data, err := os.ReadFile(conformance(b, "rules", name))
+			if err != nil {
+				b.Fatal(err)
+			}
+			files = append(files, File{name, data})
+		}
+		return files
+	}
+	base := read("falco_rules.yaml")
+	all := read("falco_rules.yaml", "falco-incubating_rules.yaml", "falco-sandbox_rules.yaml")
+	for _, c := range []struct {
+		name  string
+		files []File
+		ev    Event
+	}{
+		{"25/start", base, newStart()},
+		{"95/start", append(all, lab010(b)[0], lab010(b)[1]), newStart()},
+		{"93/execve", all, mapEvent{
+			"evt.type": StringValue("execve"), "proc.name": StringValue("nginx"), "proc.pname": StringValue("containerd-shim"),
+			"proc.exe": StringValue("/usr/sbin/nginx"), "container.id": StringValue("3ad7b26ded6d"), "proc.cmdline": StringValue("nginx -g daemon"),
+		}},
+	} {
+		b.Run(c.name, func(b *testing.B) { benchmarkEvaluate(b, c.files, c.ev) })
+	}
+}
+
+func BenchmarkLoad(b *testing.B) {
+	files := lab010(b)
+	b.ReportAllocs()
+	for b.Loop() {
+		if set, results := Load(files, Options{}); set == nil {
+			b.Fatal(problems(results))
+		}
+	}
+}
