@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -197,11 +198,9 @@ func (c *choice) String() string { return c.value }
 func (c *choice) Type() string   { return "string" }
 
 func (c *choice) Set(s string) error {
-	for _, word := range c.of {
-		if s == word {
-			c.value = s
-			return nil
-		}
+	if slices.Contains(c.of, s) {
+		c.value = s
+		return nil
 	}
 	return fmt.Errorf("want one of %s", strings.Join(c.of, ", "))
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -258,10 +259,8 @@ func (r *reader) choice(n *yaml.Node, path string, words ...string) (string, boo
 	if !ok {
 		return "", false
 	}
-	for _, w := range words {
-		if s == w {
-			return s, true
-		}
+	if slices.Contains(words, s) {
+		return s, true
 	}
 	r.fail(n, path, "unknown value %s%s", quote(s), instead(s, words))
 	return "", false

@@ -212,8 +212,7 @@ func (w *watcher) session(ctx context.Context, ready func()) error {
 		case <-again.C:
 			if err := w.list(ctx); err != nil {
 				cancel()
-				<-failed
-				return err
+				return errors.Join(err, <-failed)
 			}
 		case err := <-failed:
 			return err
