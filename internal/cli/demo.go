@@ -67,7 +67,7 @@ func runDemo(ctx context.Context, env Env, fast bool) error {
 		first.Format(time.DateOnly))
 	e := &engine.Engine{
 		Sources: []engine.Source{replay.New("the recording", 0, open)},
-		Rules:   rules, Policy: policy.Default(), Sink: story, Now: time.Now,
+		Rules:   rules, Policy: policy.Default(), Sink: story, Now: env.Now,
 	}
 	if err := e.Run(ctx); err != nil {
 		return err

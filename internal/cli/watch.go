@@ -105,7 +105,7 @@ Ctrl-C ends the watch with a summary on stderr.`,
 }
 
 func (f *watchFlags) run(ctx context.Context, env Env) error {
-	pol, err := loadPolicy(f.policy)
+	pol, err := loadPolicy(f.policy, env.Now())
 	if err != nil {
 		return err
 	}
@@ -118,7 +118,7 @@ func (f *watchFlags) run(ctx context.Context, env Env) error {
 	for _, r := range rules.Unavailable() {
 		log.WarnContext(ctx, "rule not evaluated here", "rule", r.Rule.Name, "reason", r.Reason)
 	}
-	for _, ex := range pol.ExpiredExceptions(time.Now()) {
+	for _, ex := range pol.ExpiredExceptions(env.Now()) {
 		log.WarnContext(ctx, "exception expired, it no longer holds", "exception", ex.String())
 	}
 	sources, err := f.open(env, log)
@@ -129,7 +129,7 @@ func (f *watchFlags) run(ctx context.Context, env Env) error {
 	sink := newSink(*f.output, con.over(env.Stdout))
 	e := &engine.Engine{
 		Sources: sources, Rules: rules, Policy: pol, Sink: sink,
-		Now: time.Now, Hostname: hostname(), AllMatches: *f.matching == "all",
+		Now: env.Now, Hostname: hostname(), AllMatches: *f.matching == "all",
 	}
 	stop := func() {}
 	if !f.quiet {
@@ -218,11 +218,11 @@ func interruptible(r io.Reader) io.ReadCloser {
 
 // loadPolicy reads file, or tagwarden.yaml if there is one, or takes the
 // default.
-func loadPolicy(file string) (*policy.Policy, error) {
+func loadPolicy(file string, now time.Time) (*policy.Policy, error) {
 	if file != "" {
-		return policy.Load(file, time.Now())
+		return policy.Load(file, now)
 	}
-	pol, err := policy.Load(policyFile, time.Now())
+	pol, err := policy.Load(policyFile, now)
 	if errors.Is(err, fs.ErrNotExist) {
 		return policy.Default(), nil
 	}
