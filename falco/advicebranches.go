@@ -20,14 +20,15 @@ func (a *adviser) precedence(e Expr) {
 		if !mixed {
 			return true
 		}
-		message := "'and' binds tighter than 'or', so Falco reads the condition as " + or.String()
+		var message strings.Builder
+		message.WriteString("'and' binds tighter than 'or', so Falco reads the condition as " + or.String())
 		for i, t := range or.Terms {
 			if missing := guardsOfOthers(or, i); len(missing) > 0 {
-				message += ". Not guarded by '" + strings.Join(missing, "' and '") + "': the alternative '" + t.String() + "'"
+				message.WriteString(". Not guarded by '" + strings.Join(missing, "' and '") + "': the alternative '" + t.String() + "'")
 			}
 		}
 		a.add(AdvicePrecedence, LevelWarning, or.String(),
-			"put parentheses around the alternatives, (A or B) and C and D, or around each of them, A or (B and C and D)", "%s", message)
+			"put parentheses around the alternatives, (A or B) and C and D, or around each of them, A or (B and C and D)", "%s", message.String())
 		return false
 	})
 }
@@ -120,7 +121,7 @@ func (a *adviser) startGuard() {
 	}
 	message := "no event type is named, so that Falco evaluates the rule on every event and alerts again and again while the container runs, not once when it starts"
 	open := alternatives(a.rule.Expr, func(e Expr) bool { return !eventTypes(e).wide() })
-	if len(open) > 0 && !(len(open) == 1 && open[0] == a.rule.Expr) {
+	if len(open) > 0 && (len(open) != 1 || open[0] != a.rule.Expr) {
 		message = "no event type is named in '" + joinTexts(open) + "', so that Falco evaluates the rule on every event and alerts again and again, not once when a container starts"
 	}
 	guarded := false

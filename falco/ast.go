@@ -129,7 +129,13 @@ func (e *And) String() string   { return join(e.Terms, " and ") }
 func (e *Or) String() string    { return join(e.Terms, " or ") }
 func (e *Macro) String() string { return e.Name }
 
-func (e *Not) String() string { return "not " + e.Term.String() }
+// String keeps two nots apart, which would cancel each other.
+func (e *Not) String() string {
+	if _, ok := e.Term.(*Not); ok {
+		return "not (" + e.Term.String() + ")"
+	}
+	return "not " + e.Term.String()
+}
 
 func (e *Check) String() string {
 	s := e.Left.String() + " " + e.Op

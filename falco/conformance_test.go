@@ -45,10 +45,8 @@ type mapEvent map[string]Value
 func (e mapEvent) Type() string { return e["evt.type"].str }
 
 func (e mapEvent) Field(f *FieldRef) Value {
-	if f.Argument != "" {
-		if v, ok := e[f.Name+"["+f.Argument+"]"]; ok {
-			return v
-		}
+	if v, ok := e[f.String()]; ok {
+		return v
 	}
 	return e[f.Name]
 }

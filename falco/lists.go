@@ -1,6 +1,9 @@
 package falco
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // set is a set of strings that is asked more often than changed.
 type set struct {
@@ -48,12 +51,7 @@ func (s *set) holds(text string) bool {
 		_, ok := s.many[text]
 		return ok
 	}
-	for _, t := range s.few {
-		if t == text {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(s.few, text)
 }
 
 // listTest makes the question of in, intersects and pmatch.

@@ -2,6 +2,7 @@ package falco
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -48,7 +49,7 @@ func (p *Problem) Error() string {
 // inCondition adds the place within a condition to the way to it.
 func inCondition(where []Location, at Position) []Location {
 	last := where[len(where)-1]
-	return append(where[:len(where):len(where)], Location{Type: "condition expression", File: last.File, At: last.At, expr: &at})
+	return append(slices.Clip(where), Location{Type: "condition expression", File: last.File, At: last.At, expr: &at})
 }
 
 // snippetWidth is how much of a long line a snippet shows, in bytes.

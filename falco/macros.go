@@ -82,7 +82,7 @@ func (t *macroTable) resolveMacro(m *expandedMacro, path []*expandedMacro) *macr
 		return nil
 	}
 	size := 0
-	e, err := t.resolve(m.expr, m.item.visible, append(path[:len(path):len(path)], m), &size)
+	e, err := t.resolve(m.expr, m.item.visible, append(slices.Clip(path), m), &size)
 	if err != nil {
 		return err
 	}

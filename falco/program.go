@@ -1,6 +1,9 @@
 package falco
 
-import "sync"
+import (
+	"slices"
+	"sync"
+)
 
 // program is a set of compiled conditions. Each is a chain of questions with a
 // next one for yes and one for no, so that only those are asked that decide,
@@ -64,8 +67,10 @@ type ruleTree struct {
 
 // newProgram makes a program that answers the conditions in order.
 func newProgram(trees []ruleTree) *program {
-	b := &builder{program: &program{code: make([]instr, 2), slots: 1}, uses: map[string]int{}, asks: map[string]int{},
-		slot: map[string]int{}, memo: map[string]uint64{}}
+	b := &builder{
+		program: &program{code: make([]instr, 2), slots: 1}, uses: map[string]int{}, asks: map[string]int{},
+		slot: map[string]int{}, memo: map[string]uint64{},
+	}
 	for _, t := range trees {
 		b.count(t.tree)
 	}
@@ -106,13 +111,13 @@ func (b *builder) emit(n *node, yes, no int32) int32 {
 	case isNot:
 		return b.emit(n.kids[0], no, yes)
 	case isAnd:
-		for i := len(n.kids) - 1; i >= 0; i-- {
-			yes = b.emit(n.kids[i], yes, no)
+		for _, v := range slices.Backward(n.kids) {
+			yes = b.emit(v, yes, no)
 		}
 		return yes
 	case isOr:
-		for i := len(n.kids) - 1; i >= 0; i-- {
-			no = b.emit(n.kids[i], yes, no)
+		for _, v := range slices.Backward(n.kids) {
+			no = b.emit(v, yes, no)
 		}
 		return no
 	}

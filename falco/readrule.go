@@ -110,8 +110,10 @@ func (r *reader) switches(o *object, rule *ruleItem, wanted func(string) bool) {
 		key string
 		dst *bool
 	}{
-		{"enabled", &rule.enabled}, {"capture", &rule.capture},
-		{"warn_evttypes", &rule.warnTypes}, {"skip-if-unknown-filter", &rule.skipUnknown},
+		{"enabled", &rule.enabled},
+		{"capture", &rule.capture},
+		{"warn_evttypes", &rule.warnTypes},
+		{"skip-if-unknown-filter", &rule.skipUnknown},
 	} {
 		if wanted(s.key) {
 			*s.dst = o.flag(s.key, *s.dst)
