@@ -23,48 +23,44 @@ var algorithms = [...]struct {
 }
 
 // ParseDigest reads a digest: sha256:, sha384: or sha512: and all of its hex
-// digits in lower case.
+// digits in lower case. It does not allocate memory for a valid digest.
 func ParseDigest(s string) (Digest, error) {
-	d, reason, _ := parseDigest(s)
+	d, _, reason := parseDigest(s)
 	if reason != "" {
 		return "", fmt.Errorf("invalid digest %s: %s", quoted(s), reason)
 	}
 	return d, nil
 }
 
-// parseDigest returns the reason and the byte where s is not a digest.
-func parseDigest(s string) (d Digest, reason string, bad int) {
+// parseDigest returns the byte where s is not a digest and why.
+func parseDigest(s string) (d Digest, bad int, reason string) {
 	for _, a := range algorithms {
-		if !strings.HasPrefix(s, a.prefix) {
+		hex, found := strings.CutPrefix(s, a.prefix)
+		if !found {
 			continue
 		}
-		hex := s[len(a.prefix):]
-		for i := range len(hex) {
-			if !isHexDigit(hex[i]) {
-				if 'A' <= hex[i] && hex[i] <= 'F' {
-					return "", "a digest is written in lower case", len(a.prefix) + i
-				}
-				return "", "a digest has hex digits only", len(a.prefix) + i
-			}
+		switch n := leadingHex(hex); {
+		case n < len(hex) && 'A' <= hex[n] && hex[n] <= 'F':
+			return "", len(a.prefix) + n, "a digest is written in lower case"
+		case n < len(hex):
+			return "", len(a.prefix) + n, "a digest has hex digits only"
+		case n < a.digits:
+			return "", len(a.prefix), "the digest is too short: " + digits(n) + " instead of " + strconv.Itoa(a.digits)
+		case n > a.digits:
+			return "", len(a.prefix), "the digest is too long: " + digits(n) + " instead of " + strconv.Itoa(a.digits)
 		}
-		switch {
-		case len(hex) < a.digits:
-			return "", "the digest is too short: " + digits(len(hex)) + " instead of " + digits(a.digits), len(a.prefix)
-		case len(hex) > a.digits:
-			return "", "the digest is too long: " + digits(len(hex)) + " instead of " + digits(a.digits), len(a.prefix)
-		}
-		return Digest(s), "", 0
+		return Digest(s), 0, ""
 	}
-	algorithm, _, ok := strings.Cut(s, ":")
+	algorithm, _, found := strings.Cut(s, ":")
 	switch {
 	case s == "":
-		return "", "nothing after '@'; write a digest, or leave the '@' out", 0
-	case !ok:
-		return "", "after '@' comes a digest such as sha256:…; a tag comes after ':'", 0
+		return "", 0, "nothing after '@'; write a digest, or leave the '@' out"
+	case !found:
+		return "", 0, "after '@' comes a digest such as sha256:…; a tag comes after ':'"
 	case strings.EqualFold(algorithm, "sha256"), strings.EqualFold(algorithm, "sha512"), strings.EqualFold(algorithm, "sha384"):
-		return "", "a digest's algorithm is written in lower case", 0
+		return "", 0, "a digest's algorithm is written in lower case"
 	}
-	return "", "unknown digest algorithm; sha256, sha384 and sha512 are known", 0
+	return "", 0, "unknown digest algorithm; sha256, sha384 and sha512 are known"
 }
 
 func digits(n int) string {
@@ -72,6 +68,13 @@ func digits(n int) string {
 		return "1 digit"
 	}
 	return strconv.Itoa(n) + " digits"
+}
+
+// Valid reports whether d is a digest that [ParseDigest] takes. The empty
+// Digest is not.
+func (d Digest) Valid() bool {
+	_, _, reason := parseDigest(string(d))
+	return reason == ""
 }
 
 // String is the digest as text.
@@ -94,20 +97,30 @@ func (d Digest) Hex() string {
 //
 //	docker.io/library/nginx@sha256:…                containerd, CRI-O
 //	docker-pullable://nginx@sha256:…                dockershim, of a pulled image
-//	docker://sha256:…, sha256:…                     an image id: a config digest
+//	docker://sha256:…, sha256:…, 64 hex digits      an image id: a config digest
+//
+// CRI-O writes its image id without an algorithm, and may change from the
+// first form to it when it is restarted.
 //
 // name is the repository as the runtime wrote it, or "" where the form has
 // none; then d is the digest of a config, else that of an index or a manifest.
-// ok is false where there is no digest, as while a container waits.
+// ok is false where there is no digest, as while a container waits, and where
+// what stands before it is not a repository.
 func FromImageID(s string) (name string, d Digest, ok bool) {
 	if _, after, found := strings.Cut(s, "://"); found {
 		s = after
 	}
-	if at := strings.LastIndexByte(s, '@'); at >= 0 {
-		name, s = s[:at], s[at+1:]
+	if isImageID(s) {
+		return "", Digest("sha256:" + s), true
 	}
-	d, err := ParseDigest(s)
-	if err != nil {
+	name, digest, named := strings.Cut(s, "@")
+	if !named {
+		name, digest = "", s
+	} else if _, err := Parse(name); err != nil {
+		return "", "", false
+	}
+	d, _, reason := parseDigest(digest)
+	if reason != "" {
 		return "", "", false
 	}
 	return name, d, true

@@ -3,13 +3,15 @@
 // on.
 //
 // The grammar is that of the OCI distribution spec (1.1, "Pulling manifests":
-// <name>, <reference>) with Docker's short names as
-// github.com/distribution/reference normalises them: nginx is
-// docker.io/library/nginx. Two things are stricter than there, because no
-// runtime can pull what they forbid: a digest must be complete (sha256 with 64
-// lower-case hex digits, sha384 with 96, sha512 with 128), and the text may not
-// be a template. One thing is different: no tag is ever made up. nginx stays
-// without one, and its [Class] says so.
+// <name>, <reference>) with the registry and the short names that
+// github.com/distribution/reference adds to it (v0.6, ParseNormalizedNamed):
+// nginx is docker.io/library/nginx. [Parse] takes exactly the texts that are
+// taken there, with SHA-256, SHA-384 and SHA-512 linked in; containerd, Docker
+// and the kubelet read references with that package. Two answers differ:
+//
+//   - No tag is ever made up. nginx stays without one, and its [Class] says so.
+//   - [Reference.Familiar] shortens a name only as far as it keeps its meaning:
+//     docker.io/localhost/app is not localhost/app.
 package image
 
 import "strings"
@@ -40,47 +42,60 @@ type Reference struct {
 // [*ParseError] that says what is wrong, where, and what to write instead.
 // Parse does not allocate memory for a well-formed reference.
 func Parse(s string) (Reference, error) {
-	if err := checkText(s); err != nil {
-		return Reference{}, err
+	r, bad, reason := parse(s)
+	if reason == "" {
+		return r, nil
 	}
-	r := Reference{original: s}
+	// What is wrong with the text as a whole says more than the first part
+	// that does not fit.
+	if at, why := explain(s); why != "" {
+		bad, reason = at, why
+	}
+	return Reference{}, &ParseError{s, bad, reason}
+}
+
+// parse returns the byte that is wrong and why; no reason means no error. So
+// do the checks of the parts.
+func parse(s string) (r Reference, bad int, reason string) {
+	r.original = s
 	name := s
 	if at := strings.IndexByte(s, '@'); at >= 0 {
 		name = s[:at]
-		d, reason, offset := parseDigest(s[at+1:])
-		if reason != "" {
-			return Reference{}, &ParseError{s, at + 1 + offset, reason}
+		if r.digest, bad, reason = parseDigest(s[at+1:]); reason != "" {
+			return r, at + 1 + bad, reason
 		}
-		r.digest = d
 	}
-	slash := strings.LastIndexByte(name, '/')
-	if colon := strings.LastIndexByte(name, ':'); colon > slash {
+	if colon := strings.LastIndexByte(name, ':'); colon >= 0 && strings.IndexByte(name[colon:], '/') < 0 {
 		r.tag = name[colon+1:]
-		if bad, reason := checkTag(r.tag); reason != "" {
-			return Reference{}, &ParseError{s, colon + 1 + bad, reason}
+		if bad, reason = checkTag(r.tag); reason != "" {
+			return r, colon + 1 + bad, reason
 		}
 		name = name[:colon]
 	}
 	r.registry, r.path = splitRegistry(name)
 	if r.registry != "" {
-		if bad, reason := checkRegistry(r.registry); reason != "" {
-			return Reference{}, &ParseError{s, bad, reason}
+		if bad, reason = checkRegistry(r.registry); reason != "" {
+			return r, bad, reason
 		}
 	}
-	start := len(name) - len(r.path)
-	if bad, reason := checkPath(r.path); reason != "" {
-		return Reference{}, &ParseError{s, start + bad, reason}
+	if bad, reason = checkPath(r.path); reason != "" {
+		return r, len(name) - len(r.path) + bad, reason
 	}
-	switch r.registry {
-	case "", "index.docker.io":
+	if r.registry == "" || r.registry == "index.docker.io" {
 		r.registry = dockerHub
 	}
 	r.official = r.registry == dockerHub && strings.IndexByte(r.path, '/') < 0
-	if r.official && len(s) == 64 && isHex(r.path) {
-		return Reference{}, &ParseError{s, 0, "64 hex digits are an image id, not a name; write name@sha256:" + s[:6] + "… or a tag"}
+	if limit := maxRepository - len(official+"/"); r.official && len(r.path) > limit {
+		return r, len(name) - len(r.path) + limit, `the repository is longer than 255 characters with the "library/" that belongs before it`
 	}
-	return r, nil
+	if isImageID(s) {
+		return r, 0, "64 hex digits are an image id, not a name; write name@sha256:" + s[:6] + "… or a tag"
+	}
+	return r, 0, ""
 }
+
+// isImageID reports whether s can only be the id of a local image.
+func isImageID(s string) bool { return len(s) == 64 && isHex(s) }
 
 // Registry is the registry's host with its port: docker.io, localhost:5000.
 func (r Reference) Registry() string { return r.registry }
@@ -104,27 +119,35 @@ func (r Reference) Pinned() bool { return r.digest != "" }
 
 // Name is registry and repository: docker.io/library/nginx.
 func (r Reference) Name() string {
-	if r.official {
+	switch {
+	case r.official:
 		return dockerHub + "/" + official + "/" + r.path
+	case r.path == "":
+		return ""
 	}
 	return r.registry + "/" + r.path
 }
 
-// Familiar is the short form of [Reference.Name] that people write: nginx for
-// docker.io/library/nginx, acme/api for docker.io/acme/api.
+// Familiar is the shortest name that [Parse] reads as [Reference.Name], as
+// people write it: nginx for docker.io/library/nginx, acme/api for
+// docker.io/acme/api.
 func (r Reference) Familiar() string {
-	if r.registry == dockerHub {
-		return strings.TrimPrefix(r.path, official+"/")
+	if r.registry != dockerHub {
+		return r.Name()
 	}
-	return r.registry + "/" + r.path
+	short := r.path
+	if name, found := strings.CutPrefix(short, official+"/"); found && strings.IndexByte(name, '/') < 0 {
+		short = name
+	}
+	if registry, _ := splitRegistry(short); registry != "" || isImageID(short) {
+		return dockerHub + "/" + short
+	}
+	return short
 }
 
 // String is the normalised reference: docker.io/library/nginx:1.25@sha256:….
 // Parsing it gives a reference with the same parts.
 func (r Reference) String() string {
-	if r.original == "" {
-		return ""
-	}
 	s := r.Name()
 	if r.tag != "" {
 		s += ":" + r.tag
@@ -138,7 +161,7 @@ func (r Reference) String() string {
 // Original is the text that was parsed, byte for byte.
 func (r Reference) Original() string { return r.original }
 
-// MarshalText writes the normalised reference.
+// MarshalText writes the normalised reference, and nothing for the zero value.
 func (r Reference) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
 // UnmarshalText reads a reference with [Parse].
@@ -159,7 +182,7 @@ func splitRegistry(name string) (registry, path string) {
 	if !found {
 		return "", name
 	}
-	if first == "localhost" || strings.HasPrefix(first, "[") {
+	if first == "localhost" {
 		return first, rest
 	}
 	for i := range len(first) {
@@ -170,59 +193,80 @@ func splitRegistry(name string) (registry, path string) {
 	return "", name
 }
 
-// The checks return the byte that is wrong and why; no reason means no error.
-
-func checkRegistry(host string) (bad int, reason string) {
-	name, port := host, ""
-	if host[0] == '[' {
-		end := strings.IndexByte(host, ']')
+func checkRegistry(registry string) (bad int, reason string) {
+	host, port := registry, ""
+	if registry[0] == '[' {
+		end := strings.IndexByte(registry, ']')
 		if end < 0 {
 			return 0, `the IPv6 address lacks its "]"`
 		}
-		for i := 1; i < end; i++ {
-			if c := host[i]; !isHexDigit(c) && !('A' <= c && c <= 'F') && c != ':' {
-				return i, "not an IPv6 address"
-			}
+		host, port = registry[:end+1], registry[end+1:]
+		if bad, reason = checkIPv6(registry[1:end]); reason != "" {
+			return 1 + bad, reason
 		}
-		if end == 1 {
-			return 0, "the IPv6 address is empty"
+	} else {
+		if colon := strings.IndexByte(registry, ':'); colon >= 0 {
+			host, port = registry[:colon], registry[colon:]
 		}
-		name, port = "", host[end+1:]
-		if port != "" && port[0] != ':' {
-			return end + 1, `want ":PORT" or "/" after the IPv6 address`
-		}
-	} else if colon := strings.IndexByte(host, ':'); colon >= 0 {
-		name, port = host[:colon], host[colon:]
-		if name == "" {
-			return 0, "the registry's host name is missing"
+		if bad, reason = checkHost(host); reason != "" {
+			return bad, reason
 		}
 	}
-	if port != "" {
-		if port == ":" {
-			return len(host) - 1, "the registry's port is missing"
-		}
-		for i := 1; i < len(port); i++ {
-			if port[i] < '0' || port[i] > '9' {
-				return len(host) - len(port) + i, "the registry's port is not a number"
-			}
+	bad, reason = checkPort(port)
+	return len(host) + bad, reason
+}
+
+// checkIPv6 is as generous as distribution/reference: the digits are right,
+// the address need not be.
+func checkIPv6(address string) (bad int, reason string) {
+	if address == "" {
+		return 0, "the IPv6 address is empty"
+	}
+	for i := range len(address) {
+		if c := address[i]; !isHexDigit(c) && !isUpperHexDigit(c) && c != ':' {
+			return i, "not allowed in an IPv6 address (hex digits and ':' are)"
 		}
 	}
-	label := 0 // where the current label of the host name starts
-	for i := 0; i <= len(name); i++ {
-		if i < len(name) && name[i] != '.' {
-			if c := name[i]; !isAlphanumeric(c) && c != '-' {
+	return 0, ""
+}
+
+func checkHost(host string) (bad int, reason string) {
+	if host == "" {
+		return 0, "the registry's host name is missing"
+	}
+	label := 0 // where the current label starts
+	for i := 0; i <= len(host); i++ {
+		if i < len(host) && host[i] != '.' {
+			if c := host[i]; !isAlphanumeric(c) && c != '-' {
 				return i, "not allowed in a registry's host name (letters, digits, '-' and '.' are)"
 			}
 			continue
 		}
 		switch {
-		case len(name) == 0:
 		case i == label:
 			return i, "a part of the registry's host name is empty"
-		case name[label] == '-' || name[i-1] == '-':
-			return label, "a part of a registry's host name cannot begin or end with '-'"
+		case host[label] == '-':
+			return label, "a part of a registry's host name cannot begin with '-'"
+		case host[i-1] == '-':
+			return i - 1, "a part of a registry's host name cannot end with '-'"
 		}
 		label = i + 1
+	}
+	return 0, ""
+}
+
+// checkPort takes a port with the ':' before it, or nothing.
+func checkPort(port string) (bad int, reason string) {
+	switch {
+	case port == "":
+		return 0, ""
+	case port[0] != ':':
+		return 0, `want ":PORT" or "/" after the IPv6 address`
+	case port == ":":
+		return 0, "the registry's port is missing"
+	}
+	if n := 1 + leadingDigits(port[1:]); n < len(port) {
+		return n, "the registry's port is not a number"
 	}
 	return 0, ""
 }
@@ -254,10 +298,9 @@ func checkPath(path string) (bad int, reason string) {
 		case isLowerAlphanumeric(c):
 		case 'A' <= c && c <= 'Z':
 			return i, "a repository has no upper-case letters; write it in lower case"
+		case c == ':':
+			return i, "a second ':'; there is one tag, after the last '/'"
 		case c != '.' && c != '_' && c != '-':
-			if c == ':' {
-				return i, "a second ':'; there is one tag, after the last '/'"
-			}
 			return i, "not allowed in a repository (lower-case letters, digits, '.', '_' and '-' are)"
 		case i == start:
 			return i, "a part of a repository must begin with a lower-case letter or a digit"
@@ -290,17 +333,32 @@ func checkTag(tag string) (bad int, reason string) {
 	return 0, ""
 }
 
-func isLowerAlphanumeric(c byte) bool { return 'a' <= c && c <= 'z' || '0' <= c && c <= '9' }
+func isLowerAlphanumeric(c byte) bool { return 'a' <= c && c <= 'z' || isDigit(c) }
 
 func isAlphanumeric(c byte) bool { return isLowerAlphanumeric(c) || 'A' <= c && c <= 'Z' }
 
-func isHexDigit(c byte) bool { return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' }
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-func isHex(s string) bool {
+func isHexDigit(c byte) bool { return isDigit(c) || 'a' <= c && c <= 'f' }
+
+func isUpperHexDigit(c byte) bool { return 'A' <= c && c <= 'F' }
+
+func isHex(s string) bool { return s != "" && leadingHex(s) == len(s) }
+
+func leadingHex(s string) int {
 	for i := range len(s) {
 		if !isHexDigit(s[i]) {
-			return false
+			return i
 		}
 	}
-	return s != ""
+	return len(s)
+}
+
+func leadingDigits(s string) int {
+	for i := range len(s) {
+		if !isDigit(s[i]) {
+			return i
+		}
+	}
+	return len(s)
 }
