@@ -184,7 +184,7 @@ func TestPublishedRules(t *testing.T) {
 		"evt.type = container":                            "TTTTTTTTTTTT",
 		"evt.type = asyncevent":                           "............",
 	} {
-		match := func(ev Event) bool { panic("not set") }
+		var match func(ev Event) bool
 		if name, ok := strings.CutPrefix(cond, "rule:"); ok {
 			match = func(ev Event) bool {
 				for _, r := range set.Evaluate(nil, ev) {
