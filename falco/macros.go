@@ -10,7 +10,7 @@ const (
 	// macros grow fast.
 	maxNodes = 1 << 17
 	// maxAllNodes bounds the conditions of all rules together.
-	maxAllNodes = 1 << 20
+	maxAllNodes = 1 << 19
 )
 
 // macroTable has the conditions of macros.

@@ -60,8 +60,9 @@ func (o *Output) token(text string, cat *Catalog) (string, error) {
 	if text == "" {
 		return "", errors.New("invalid formatting syntax: formatting cannot end with a number")
 	}
-	// As much of the text as makes sense is the field.
-	var last error
+	// As much of the text as makes sense is the field. Falco's message is
+	// about the last attempt, which does not tell much; the first one does.
+	var first, last error
 	for size := len(text); size > 0; {
 		p := &parser{lexer: lexer{in: text[:size]}, max: maxDepth}
 		c := &compiler{cat: cat, cond: &Condition{}}
@@ -75,10 +76,15 @@ func (o *Output) token(text string, cat *Catalog) (string, error) {
 				return text[p.pos:], nil
 			}
 		}
-		last = err
+		if last = err; first == nil {
+			first = err
+		}
 		size = min(size-1, p.pos)
 	}
-	return "", errors.New("unknown filter: " + last.Error())
+	if first.Error() == last.Error() {
+		return "", errors.New("unknown filter: " + last.Error())
+	}
+	return "", errors.New("unknown filter: " + last.Error() + ": " + first.Error())
 }
 
 // fieldOrTransform reads what an output may name.
