@@ -1,0 +1,132 @@
+package event_test
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/tagwarden/tagwarden/falco"
+	"github.com/tagwarden/tagwarden/internal/event"
+)
+
+const digest = "sha256:4bcff63911fcb4448bd4fdacec207030997caf25e9bea4045fa6c8c44de311d1"
+
+var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+
+func TestAppendAndParse(t *testing.T) {
+	t.Parallel()
+	yes := true
+	want := event.Start{
+		Time: noon, Source: "kube", Existing: true, Node: "n1", Namespace: "shop", Pod: "web-1", PodUID: "u",
+		PodLabels: map[string]string{"app": "web"}, Owner: &event.Owner{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "web", UID: "r"},
+		Container: "c", Kind: event.Sidecar, ContainerID: "abc", Runtime: "containerd", RestartCount: 2,
+		Reference: "nginx", Image: "docker.io/library/nginx:1.25.3", ImageID: "docker.io/library/nginx@" + digest, Digest: digest,
+		Privileged: &yes, HostNetwork: &yes, HostPID: &yes, HostIPC: &yes,
+	}
+	line, err := event.Append(nil, &want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := event.Parse(line)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("start (-want +got):\n%s", diff)
+	}
+}
+
+func TestParseRefuses(t *testing.T) {
+	t.Parallel()
+	for line, want := range map[string]string{
+		``:                                     "EOF",
+		`null`:                                 "container_id is missing",
+		`[]`:                                   "not a container start",
+		`{"container_id":"a"}`:                 "time is missing",
+		`{"time":"2026-11-23T12:00:00Z"}`:      "container_id is missing",
+		`{"container_id":"a","refrence":"x"}`:  `unknown field "refrence"`,
+		`{"container_id":"a","time":"monday"}`: "not a container start",
+		`{"container_id":"a","time":"2026-11-23T12:00:00Z"} x`: "text after the object",
+	} {
+		if _, err := event.Parse([]byte(line)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got error %v, want …%s…", line, err, want)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add([]byte(`{"time":"2026-11-23T12:00:00Z","source":"kube","container_id":"a","reference":"nginx","pod_labels":{"a":"b"}}`))
+	f.Add([]byte(`{}`))
+	f.Fuzz(func(t *testing.T, line []byte) {
+		s, err := event.Parse(line)
+		if err != nil {
+			return
+		}
+		event.FieldsOf(&s, false)
+		out, err := event.Append(nil, &s)
+		if err != nil {
+			return // A year that JSON's times cannot have.
+		}
+		again, err := event.Parse(out)
+		if err != nil {
+			t.Fatalf("%s: written as %s: %v", line, out, err)
+		}
+		if diff := cmp.Diff(s, again); diff != "" {
+			t.Errorf("%s (-first +again):\n%s", line, diff)
+		}
+	})
+}
+
+// render asks for fields as an output does.
+func render(t *testing.T, s event.Start, template string) string {
+	t.Helper()
+	cat, err := event.Catalog()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := falco.ParseOutput(template, cat)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out.Render(event.FieldsOf(&s, true))
+}
+
+func TestFields(t *testing.T) {
+	t.Parallel()
+	const image = "%container.image|%container.image.repository|%container.image.tag|%container.image.digest"
+	const own = "%tagwarden.reference|%tagwarden.class|%tagwarden.pinned"
+	asked := func(reference string) event.Start {
+		return event.Start{Time: noon, Source: "kube", ContainerID: "0123456789abcdef", Reference: reference, Image: "docker.io/library/nginx:1.25.3", Digest: digest}
+	}
+	node := event.Start{Time: noon, Source: "containerd", ContainerID: "0123456789abcdef", Image: "docker.io/library/nginx:1.25.3"}
+	pod := asked("nginx")
+	pod.Namespace, pod.Pod, pod.PodUID, pod.Node, pod.Container, pod.Kind = "shop", "web-1", "u1", "n1", "c", event.Init
+	pod.PodLabels = map[string]string{"pod-template-hash": "5d8c", "app": "web"}
+	pod.Owner = &event.Owner{Kind: "ReplicaSet", Name: "web"}
+	for _, tc := range []struct {
+		name     string
+		s        event.Start
+		template string
+		want     string
+	}{
+		{"no tag is made up", asked("nginx"), image, "docker.io/library/nginx|docker.io/library/nginx||" + digest},
+		{"tag", asked("nginx:latest"), image, "docker.io/library/nginx:latest|docker.io/library/nginx|latest|" + digest},
+		{"digest", asked("nginx@" + digest), image, "docker.io/library/nginx@" + digest + "|docker.io/library/nginx||" + digest},
+		{"what no runtime can pull is cut as Falco does", asked("h:1/A:b@x"), image, "h:1/A:b@x|h:1/A|b|" + digest},
+		{"of that nothing is said to be pinned", asked("h:1/A:b@x"), own, "h:1/A:b@x|invalid|false"},
+		{"own fields", asked("nginx@" + digest), own, "nginx@" + digest + "|digest|true"},
+		{"a node without the reference has the runtime's name", node, image, "docker.io/library/nginx:1.25.3|docker.io/library/nginx|1.25.3|"},
+		{"and our fields are null there", node, own, "<NA>|<NA>|<NA>"},
+		{"ids", asked("nginx"), "%container.id|%container.full_id", "0123456789ab|0123456789abcdef"},
+		{"event", asked("nginx"), "%evt.type|%evt.time|%evt.source", "container|12:00:00.000000000|syscall"},
+		{"pod", pod, "%k8s.ns.name|%k8s.pod.name|%k8s.pod.uid|%k8s.pod.label[app]|%k8s.pod.label[x]|%k8s.pod.labels", "shop|web-1|u1|web|<NA>|app:web, pod-template-hash:5d8c"},
+		{"workload", pod, "%tagwarden.workload|%tagwarden.revision|%tagwarden.container.kind|%tagwarden.ephemeral|%tagwarden.production|%tagwarden.node", "ReplicaSet/web|5d8c|init|false|true|n1"},
+		{"no pod is null, not empty", node, "%k8s.ns.name|%k8s.pod.name|%tagwarden.production|%tagwarden.ephemeral|%container.privileged", "<NA>|<NA>|<NA>|<NA>|<NA>"},
+	} {
+		if got := render(t, tc.s, tc.template); got != tc.want {
+			t.Errorf("%s:\n got %s\nwant %s", tc.name, got, tc.want)
+		}
+	}
+}
