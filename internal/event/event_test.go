@@ -46,7 +46,7 @@ func TestParseRefuses(t *testing.T) {
 		`[]`:                                   "not a container start",
 		`{"container_id":"a"}`:                 "time is missing",
 		`{"time":"2026-11-23T12:00:00Z"}`:      "container_id is missing",
-		`{"container_id":"a","refrence":"x"}`:  `unknown field "refrence"`,
+		`{"container_id":"a","referenz":"x"}`:  `unknown field "referenz"`,
 		`{"container_id":"a","time":"monday"}`: "not a container start",
 		`{"container_id":"a","time":"2026-11-23T12:00:00Z"} x`: "text after the object",
 	} {
