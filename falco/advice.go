@@ -165,7 +165,7 @@ func (a *adviser) list(c *Check, t *Text, alone bool) {
 	switch {
 	case l != nil && l.doc != a.rule.item.doc:
 		a.add(AdviceListElsewhere, LevelNote, name, "define the list in the same document as the rule",
-			"the list '%s' is not defined in the rule's own document but at %s; there it is used from now. Without it the rule still loads: "+silent,
+			"the list '%s' is undefined in the rule's own document and supplied at %s. Without that the rule still loads: "+silent,
 			name, place(l.where), c, name)
 	case l == nil && looksLikeList(c, name, alone):
 		a.add(AdviceUndefinedList, LevelWarning, name, "define it (- list: "+name+"), or put the text in quotes if it is meant as it is",

@@ -222,13 +222,16 @@ func newRulesExplain(env Env) *cobra.Command {
 how Falco understands it and where that is not what the rule seems to say.
 
 It reports:
-  precedence          'or' and 'and' mixed without parentheses
-  guard               a condition that does not apply to every alternative
-  no-event-type       nothing says which events the rule is about
-  undefined-list      a list that is not defined (beside the rule)
-  undefined-macro     a macro that is not defined beside the rule
-  digest-is-not-a-pin the digest that runs, taken for a pinned reference
-  empty-tag           an empty tag, taken for a missing one
+  precedence          'or' and 'and' mixed without parentheses, and which guards
+                      then do not apply to which alternative
+  partial-exemption   an exemption that does not hold for every alternative
+  no-start-guard      nothing says which events the rule is about
+  undefined-list      a name used as a list that is not defined anywhere
+  list-elsewhere      an undefined list of the rule's own document, which another
+                      document or file supplies
+  macro-elsewhere     the same for a macro
+  digest-not-pinning  the digest that runs, taken for a pinned reference
+  inverted-empty-tag  an empty tag, taken for a missing one
 
 Exit status 1 when there is a warning.`,
 		Example: `  tagwarden rules explain rules/lab-010.yaml
