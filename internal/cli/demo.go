@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	_ "embed"
 	"fmt"
@@ -14,6 +15,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tagwarden/tagwarden/falco"
+	"github.com/tagwarden/tagwarden/image"
 	"github.com/tagwarden/tagwarden/internal/engine"
 	"github.com/tagwarden/tagwarden/internal/event"
 	"github.com/tagwarden/tagwarden/internal/policy"
@@ -138,6 +140,14 @@ func (d *demoSink) pause() {
 	}
 }
 
+// otherTag reports whether two references have tags that differ, where a
+// missing one counts as latest.
+func otherTag(asked, says string) bool {
+	a, errA := image.Parse(asked)
+	b, errB := image.Parse(says)
+	return errA == nil && errB == nil && cmp.Or(a.Tag(), "latest") != cmp.Or(b.Tag(), "latest")
+}
+
 func (d *demoSink) table() {
 	d.noAlert()
 	fmt.Fprintln(d.out)
@@ -150,9 +160,7 @@ func (d *demoSink) table() {
 			alert = "alert"
 		}
 		says := r.start.Image
-		if ref, _, err := r.start.Requested(); err == nil && r.alert && !strings.HasSuffix(says, ":latest") && ref.Tag() != says {
-			misled = true
-		}
+		misled = misled || r.alert && otherTag(r.start.Reference, says)
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\n", r.start.Pod, r.start.Reference, says, shortDigest(r.start.Digest), alert)
 	}
 	tw.Flush()

@@ -155,7 +155,15 @@ func jsonRow(w io.Writer) func(*classified, *unclassified) error {
 func tableRows(w io.Writer) (row func(*classified, *unclassified) error, end func() error) {
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "REFERENCE\tCLASS\tMUTABLE\tMEANS\tREASON")
+	rows := 0
 	row = func(good *classified, bad *unclassified) error {
+		// Columns are aligned block by block, so that a long input is not
+		// kept until its end.
+		if rows++; rows%1000 == 0 {
+			if err := tw.Flush(); err != nil {
+				return err
+			}
+		}
 		if bad != nil {
 			_, err := fmt.Fprintf(tw, "%s\tinvalid\tyes\t-\t%s\n", printable(bad.Input), bad.Error)
 			return err
