@@ -64,12 +64,15 @@ func TestAdviceOnPublishedRules(t *testing.T) {
 		only     string // the rule that the change is about, "" for both
 	}{
 		{name: "as published", defined: defined},
-		{name: "parentheses", defined: defined,
+		{
+			name: "parentheses", defined: defined,
 			old: `container.image.tag = "latest" or
     container.image.tag = "" and`, new: `(container.image.tag = "latest" or
     container.image.tag = "") and`,
-			gone: []string{"warning precedence", "warning partial-exemption"}},
-		{name: "parentheses as Falco reads it", defined: defined,
+			gone: []string{"warning precedence", "warning partial-exemption"},
+		},
+		{
+			name: "parentheses as Falco reads it", defined: defined,
 			old: `container.image.tag = "" and
     container and
     not container.image.repository in (known_debug_images)
@@ -79,21 +82,34 @@ func TestAdviceOnPublishedRules(t *testing.T) {
     not container.image.repository in (known_debug_images))
   output: >
     Container started`,
-			gone: []string{"warning precedence", "warning partial-exemption"}, come: map[string][]string{first: {"note partial-exemption"}}, only: first},
-		{name: "an event type", defined: defined, old: "condition: >\n", new: "condition: >\n    evt.type = container and\n",
+			gone: []string{"warning precedence", "warning partial-exemption"}, come: map[string][]string{first: {"note partial-exemption"}}, only: first,
+		},
+		{
+			name: "an event type", defined: defined, old: "condition: >\n", new: "condition: >\n    evt.type = container and\n",
 			// Of the first rule, one alternative stays open.
-			gone: []string{"warning no-start-guard"}, only: second},
-		{name: "the tag of a digest", defined: defined,
+			gone: []string{"warning no-start-guard"}, only: second,
+		},
+		{
+			name: "the tag of a digest", defined: defined,
 			old: `container.image.tag = "" and`, new: `container.image.tag = "" and not container.image contains "@sha256:" and`,
-			gone: []string{"warning inverted-empty-tag"}},
-		{name: "the reference", defined: defined, old: `not container.image.digest startswith "sha256:"`, new: `not container.image contains "@sha256:"`,
-			gone: []string{"warning digest-not-pinning"}},
-		{name: "the list is not defined", defined: strings.Split(defined, "- list")[0],
-			gone: []string{"note list-elsewhere"}, come: map[string][]string{first: {"warning undefined-list"}, second: {"warning undefined-list"}}},
-		{name: "the list in quotes", defined: strings.Split(defined, "- list")[0], old: "(known_debug_images)", new: `("known_debug_images")`,
-			gone: []string{"note list-elsewhere"}},
-		{name: "all in one document", old: "# The two rules", new: defined + "# The two rules",
-			gone: []string{"note list-elsewhere", "note macro-elsewhere"}},
+			gone: []string{"warning inverted-empty-tag"},
+		},
+		{
+			name: "the reference", defined: defined, old: `not container.image.digest startswith "sha256:"`, new: `not container.image contains "@sha256:"`,
+			gone: []string{"warning digest-not-pinning"},
+		},
+		{
+			name: "the list is not defined", defined: strings.Split(defined, "- list")[0],
+			gone: []string{"note list-elsewhere"}, come: map[string][]string{first: {"warning undefined-list"}, second: {"warning undefined-list"}},
+		},
+		{
+			name: "the list in quotes", defined: strings.Split(defined, "- list")[0], old: "(known_debug_images)", new: `("known_debug_images")`,
+			gone: []string{"note list-elsewhere"},
+		},
+		{
+			name: "all in one document", old: "# The two rules", new: defined + "# The two rules",
+			gone: []string{"note list-elsewhere", "note macro-elsewhere"},
+		},
 		{name: "other names", defined: defined, old: "Container ", new: "Something "},
 	} {
 		text := strings.ReplaceAll(string(data), tc.old, tc.new)

@@ -83,7 +83,9 @@ var fieldsTSV string
 
 // DefaultCatalog has the fields of Falco for system calls, containers and
 // Kubernetes.
-var DefaultCatalog = sync.OnceValue(func() *Catalog {
+func DefaultCatalog() *Catalog { return defaultCatalog() }
+
+var defaultCatalog = sync.OnceValue(func() *Catalog {
 	c := &Catalog{fields: map[string]*Field{}}
 	for line := range strings.Lines(fieldsTSV) {
 		line = strings.TrimSpace(line)
@@ -169,11 +171,20 @@ func (c *Catalog) Bind(slots map[string]int) (*Catalog, error) {
 	return bound, nil
 }
 
-// Lookup returns the field of that name, or nil. A name such as evt.arg.flags
-// finds evt.arg.
+// Lookup returns a copy of the field of that name, or nil. A name such as
+// evt.arg.flags finds evt.arg.
 func (c *Catalog) Lookup(name string) *Field {
 	f, _, _ := c.find(name)
-	return f
+	if f == nil {
+		return nil
+	}
+	copied := *f
+	return &copied
+}
+
+func (c *Catalog) has(name string) bool {
+	f, _, _ := c.find(name)
+	return f != nil
 }
 
 // find returns the field of that name, and what follows a field that takes its
@@ -193,9 +204,13 @@ func (c *Catalog) find(name string) (f *Field, arg string, dotted bool) {
 	return nil, "", false
 }
 
-// All returns the fields sorted by name.
-func (c *Catalog) All() []*Field {
-	return slices.SortedFunc(maps.Values(c.fields), func(a, b *Field) int { return strings.Compare(a.Name, b.Name) })
+// All returns copies of the fields, sorted by name.
+func (c *Catalog) All() []Field {
+	all := make([]Field, 0, len(c.fields))
+	for _, name := range slices.Sorted(maps.Keys(c.fields)) {
+		all = append(all, *c.fields[name])
+	}
+	return all
 }
 
 // rawTypes are the types of the arguments that evt.rawarg gives; the others

@@ -249,7 +249,7 @@ func (c *compiler) warn(format string, args ...any) {
 // of a regular expression that a plain operator could replace.
 func (c *compiler) suspect(value, op string) {
 	l := lexer{in: value}
-	if name, ok := l.fieldName(); ok && l.pos == len(value) && c.cat.Lookup(name) != nil {
+	if name, ok := l.fieldName(); ok && l.pos == len(value) && c.cat.has(name) {
 		c.warn("'%s' may be a valid field misused as a const string value", value)
 		return
 	}

@@ -32,6 +32,8 @@ const maxNested = 4
 func (r *reader) entry(n *yaml.Node, where []Location, depth int) tuple {
 	n = resolve(n)
 	switch {
+	case isNull(n):
+		return tuple{}
 	case n.Kind == yaml.ScalarNode && n.Value == "":
 		r.fail(ErrYAMLValidate, where, "Value must be non-empty")
 	case n.Kind == yaml.ScalarNode:

@@ -27,87 +27,190 @@ func TestLoad(t *testing.T) {
 		files []string
 		want  []string // rules as "name: condition", or problems
 	}{
-		{"lists are written out as text", []string{
-			"- list: inner\n  items: [a, b c]\n- list: outer\n  items: [inner, d]\n" + rule("r", guard+"proc.name in (x, outer)")},
-			[]string{`r: (evt.type = container and proc.name in (x, a, "b c", d))`}},
-		{"a list that is defined later is written out, too", []string{
-			"- list: outer\n  items: [inner, d]\n- list: inner\n  items: [a]\n" + rule("r", guard+"proc.name in (outer)")},
-			[]string{"r: (evt.type = container and proc.name in (a, d))"}},
-		{"an empty list takes a comma along", []string{
-			"- list: none\n  items: []\n" + rule("r", guard+"proc.name in (a, none, b) and proc.pname in (none, c) and proc.exe in (none)")},
-			[]string{"r: (evt.type = container and proc.name in (a, b) and proc.pname in (c) and proc.exe in ())"}},
-		{"a list is also written out where a value was meant", []string{
-			"- list: latest\n  items: [a, b]\n" + rule("r", guard+"container.image.tag = latest")},
-			[]string{"error LOAD_ERR_COMPILE_CONDITION unexpected token after 'a', expecting 'or', 'and'"}},
-		{"unless the value stands in quotes", []string{
-			"- list: latest\n  items: [a, b]\n" + rule("r", `'`+guard+`container.image.tag = "latest" and container.name in (latest)'`)},
-			[]string{"r: (evt.type = container and container.image.tag = latest and container.name in (a, b))"}},
-		{"an undefined list is a text", []string{rule("r", guard+"container.image.repository in (known_images)")},
-			[]string{"r: (evt.type = container and container.image.repository in (known_images))"}},
-		{"a macro is a unit", []string{
-			"- macro: m\n  condition: proc.name = a or proc.name = b\n" + rule("r", "evt.type = open and m")},
-			[]string{"r: (evt.type = open and (proc.name = a or proc.name = b))"}},
-		{"a rule sees macros of later files", []string{rule("r", "evt.type = open"), "- macro: m\n  condition: evt.type = open\n" + rule("s", "m")},
-			[]string{"r: evt.type = open", "s: evt.type = open"}},
-		{"a macro does not see later macros", []string{
-			"- macro: a\n  condition: b\n- macro: b\n  condition: evt.type = open\n" + rule("r", "a")},
-			[]string{"error LOAD_ERR_VALIDATE Undefined macro 'b' used in filter."}},
-		{"a macro in itself is undefined", []string{"- macro: a\n  condition: a\n" + rule("r", "a")},
-			[]string{"error LOAD_ERR_VALIDATE Undefined macro 'a' used in filter."}},
-		{"macros in a circle", []string{"- macro: a\n  condition: evt.type = open\n- macro: b\n  condition: a\n- macro: a\n  condition: b\n" + rule("r", "a")},
-			[]string{"error LOAD_ERR_VALIDATE reference loop in macro 'a'"}},
-		{"text that is appended follows the text", []string{
-			rule("r", "evt.type = open and proc.name = a"), "- rule: r\n  condition: or proc.name = b\n  override:\n    condition: append\n"},
-			[]string{"warning LOAD_NO_EVTTYPE Rule matches too many evt.type values. This has a significant performance penalty.",
-				"r: ((evt.type = open and proc.name = a) or proc.name = b)"}},
-		{"exceptions", []string{rule("r", "evt.type = open", "exceptions:",
-			"- {name: one, fields: proc.name, values: [a, b c]}",
-			"- {name: two, fields: [proc.name, fd.name], comps: [=, startswith], values: [[x, /y], [z, /w]]}",
-			"- {name: three, fields: [proc.name], comps: [in], values: [[[p, q]]]}",
-			"- {name: none, fields: proc.exe}")},
-			[]string{`r: (evt.type = open and not proc.name in (a, "b c") and not ((proc.name = x and fd.name startswith /y) or (proc.name = z and fd.name startswith /w)) and not proc.name in (p, q))`}},
-		{"values are added to an exception", []string{
-			rule("r", "evt.type = open", "exceptions:", "- {name: one, fields: proc.name, values: [a]}"),
-			"- rule: r\n  exceptions:\n  - {name: one, values: [b]}\n  override:\n    exceptions: append\n"},
-			[]string{"r: (evt.type = open and not proc.name in (a, b))"}},
-		{"a rule is replaced in its place", []string{
-			rule("r", "evt.type = open") + rule("s", "evt.type = close"), rule("r", "evt.type = execve")},
-			[]string{"r: evt.type = execve", "s: evt.type = close"}},
-		{"keys are replaced", []string{
-			rule("r", "evt.type = open"), "- rule: r\n  condition: evt.type = close\n  priority: ERROR\n  override:\n    condition: replace\n    priority: replace\n"},
-			[]string{"r: evt.type = close"}},
-		{"a key that stands twice", []string{"- rule: r\n  desc: a\n  desc: b\n  condition: evt.type = open\n  output: o\n  priority: INFO\n"},
-			[]string{"r: evt.type = open"}},
-		{"documents, null items and aliases", []string{"---\n-\n- &r\n  rule: r\n  desc: d\n  condition: evt.type = open\n  output: o\n  priority: INFO\n---\n---\n# nothing\n"},
-			[]string{"r: evt.type = open"}},
-		{"an unknown field", []string{rule("r", guard+"\n    no.such = 1")},
-			[]string{"error LOAD_ERR_COMPILE_CONDITION filter_check called with nonexistent field no.such"}},
-		{"an unknown field that may be", []string{rule("r", guard+"no.such = 1", "skip-if-unknown-filter: true")},
-			[]string{"warning LOAD_UNKNOWN_FILTER filter_check called with nonexistent field no.such"}},
-		{"an unknown event type", []string{rule("r", "evt.type in (open, opne)")},
-			[]string{"error LOAD_ERR_COMPILE_CONDITION unknown event type opne"}},
-		{"another source", []string{rule("r", "ka.verb = get", "source: k8s_audit")},
-			[]string{"warning LOAD_UNKNOWN_SOURCE Unknown source k8s_audit, skipping"}},
-		{"unknown things", []string{"- foo: bar\n" + rule("r", "evt.type = open", "enable: true")},
-			[]string{"warning LOAD_UNKNOWN_ITEM Unknown top level item", "warning LOAD_UNKNOWN_KEY Unknown key 'enable'. The key will be ignored.", "r: evt.type = open"}},
-		{"things that nobody uses", []string{"- list: l\n  items: [a]\n- macro: m\n  condition: evt.type = open\n" + rule("r", "evt.type = open")},
-			[]string{"warning LOAD_UNUSED_MACRO Macro not referred to by any other rule/macro", "warning LOAD_UNUSED_LIST List not referred to by any other rule/macro", "r: evt.type = open"}},
-		{"no desc", []string{"- rule: r\n  condition: evt.type = open\n  output: o\n  priority: INFO\n"},
-			[]string{"error LOAD_ERR_YAML_VALIDATE Item has no mapping for key 'desc'"}},
-		{"a wrong priority", []string{strings.Replace(rule("r", "evt.type = open"), "INFO", "HIGH", 1)},
-			[]string{"error LOAD_ERR_YAML_VALIDATE Invalid priority"}},
-		{"a number of the engine", []string{"- required_engine_version: 26\n- required_engine_version: 0.50.0\n" + rule("r", "evt.type = open")},
-			[]string{"r: evt.type = open"}},
-		{"a newer engine", []string{"- required_engine_version: 0.1000.0\n"},
-			[]string{"error LOAD_ERR_VALIDATE Rules require engine version 0.1000.0, but engine version is 0.63.0"}},
+		{
+			"lists are written out as text",
+			[]string{
+				"- list: inner\n  items: [a, b c]\n- list: outer\n  items: [inner, d]\n" + rule("r", guard+"proc.name in (x, outer)"),
+			},
+			[]string{`r: (evt.type = container and proc.name in (x, a, "b c", d))`},
+		},
+		{
+			"a list that is defined later is written out, too",
+			[]string{
+				"- list: outer\n  items: [inner, d]\n- list: inner\n  items: [a]\n" + rule("r", guard+"proc.name in (outer)"),
+			},
+			[]string{"r: (evt.type = container and proc.name in (a, d))"},
+		},
+		{
+			"an empty list takes a comma along",
+			[]string{
+				"- list: none\n  items: []\n" + rule("r", guard+"proc.name in (a, none, b) and proc.pname in (none, c) and proc.exe in (none)"),
+			},
+			[]string{"r: (evt.type = container and proc.name in (a, b) and proc.pname in (c) and proc.exe in ())"},
+		},
+		{
+			"a list is also written out where a value was meant",
+			[]string{
+				"- list: latest\n  items: [a, b]\n" + rule("r", guard+"container.image.tag = latest"),
+			},
+			[]string{"error LOAD_ERR_COMPILE_CONDITION unexpected token after 'a', expecting 'or', 'and'"},
+		},
+		{
+			"unless the value stands in quotes",
+			[]string{
+				"- list: latest\n  items: [a, b]\n" + rule("r", `'`+guard+`container.image.tag = "latest" and container.name in (latest)'`),
+			},
+			[]string{"r: (evt.type = container and container.image.tag = latest and container.name in (a, b))"},
+		},
+		{
+			"an undefined list is a text",
+			[]string{rule("r", guard+"container.image.repository in (known_images)")},
+			[]string{"r: (evt.type = container and container.image.repository in (known_images))"},
+		},
+		{
+			"a macro is a unit",
+			[]string{
+				"- macro: m\n  condition: proc.name = a or proc.name = b\n" + rule("r", "evt.type = open and m"),
+			},
+			[]string{"r: (evt.type = open and (proc.name = a or proc.name = b))"},
+		},
+		{
+			"a rule sees macros of later files",
+			[]string{rule("r", "evt.type = open"), "- macro: m\n  condition: evt.type = open\n" + rule("s", "m")},
+			[]string{"r: evt.type = open", "s: evt.type = open"},
+		},
+		{
+			"a macro does not see later macros",
+			[]string{
+				"- macro: a\n  condition: b\n- macro: b\n  condition: evt.type = open\n" + rule("r", "a"),
+			},
+			[]string{"error LOAD_ERR_VALIDATE Undefined macro 'b' used in filter."},
+		},
+		{
+			"a macro in itself is undefined",
+			[]string{"- macro: a\n  condition: a\n" + rule("r", "a")},
+			[]string{"error LOAD_ERR_VALIDATE Undefined macro 'a' used in filter."},
+		},
+		{
+			"macros in a circle",
+			[]string{"- macro: a\n  condition: evt.type = open\n- macro: b\n  condition: a\n- macro: a\n  condition: b\n" + rule("r", "a")},
+			[]string{"error LOAD_ERR_VALIDATE reference loop in macro 'a'"},
+		},
+		{
+			"text that is appended follows the text",
+			[]string{
+				rule("r", "evt.type = open and proc.name = a"), "- rule: r\n  condition: or proc.name = b\n  override:\n    condition: append\n",
+			},
+			[]string{
+				"warning LOAD_NO_EVTTYPE Rule matches too many evt.type values. This has a significant performance penalty.",
+				"r: ((evt.type = open and proc.name = a) or proc.name = b)",
+			},
+		},
+		{
+			"exceptions",
+			[]string{rule("r", "evt.type = open", "exceptions:",
+				"- {name: one, fields: proc.name, values: [a, b c]}",
+				"- {name: two, fields: [proc.name, fd.name], comps: [=, startswith], values: [[x, /y], [z, /w]]}",
+				"- {name: three, fields: [proc.name], comps: [in], values: [[[p, q]]]}",
+				"- {name: none, fields: proc.exe}")},
+			[]string{`r: (evt.type = open and not proc.name in (a, "b c") and not ((proc.name = x and fd.name startswith /y) or (proc.name = z and fd.name startswith /w)) and not proc.name in (p, q))`},
+		},
+		{
+			"values are added to an exception",
+			[]string{
+				rule("r", "evt.type = open", "exceptions:", "- {name: one, fields: proc.name, values: [a]}"),
+				"- rule: r\n  exceptions:\n  - {name: one, values: [b]}\n  override:\n    exceptions: append\n",
+			},
+			[]string{"r: (evt.type = open and not proc.name in (a, b))"},
+		},
+		{
+			"a rule is replaced in its place",
+			[]string{
+				rule("r", "evt.type = open") + rule("s", "evt.type = close"), rule("r", "evt.type = execve"),
+			},
+			[]string{"r: evt.type = execve", "s: evt.type = close"},
+		},
+		{
+			"keys are replaced",
+			[]string{
+				rule("r", "evt.type = open"), "- rule: r\n  condition: evt.type = close\n  priority: ERROR\n  override:\n    condition: replace\n    priority: replace\n",
+			},
+			[]string{"r: evt.type = close"},
+		},
+		{
+			"a key that stands twice",
+			[]string{"- rule: r\n  desc: a\n  desc: b\n  condition: evt.type = open\n  output: o\n  priority: INFO\n"},
+			[]string{"r: evt.type = open"},
+		},
+		{
+			"documents, null items and aliases",
+			[]string{"---\n-\n- &r\n  rule: r\n  desc: d\n  condition: evt.type = open\n  output: o\n  priority: INFO\n---\n---\n# nothing\n"},
+			[]string{"r: evt.type = open"},
+		},
+		{
+			"an unknown field",
+			[]string{rule("r", guard+"\n    no.such = 1")},
+			[]string{"error LOAD_ERR_COMPILE_CONDITION filter_check called with nonexistent field no.such"},
+		},
+		{
+			"an unknown field that may be",
+			[]string{rule("r", guard+"no.such = 1", "skip-if-unknown-filter: true")},
+			[]string{"warning LOAD_UNKNOWN_FILTER filter_check called with nonexistent field no.such"},
+		},
+		{
+			"an unknown event type",
+			[]string{rule("r", "evt.type in (open, opne)")},
+			[]string{"error LOAD_ERR_COMPILE_CONDITION unknown event type opne"},
+		},
+		{
+			"another source",
+			[]string{rule("r", "ka.verb = get", "source: k8s_audit")},
+			[]string{"warning LOAD_UNKNOWN_SOURCE Unknown source k8s_audit, skipping"},
+		},
+		{
+			"unknown things",
+			[]string{"- foo: bar\n" + rule("r", "evt.type = open", "enable: true")},
+			[]string{"warning LOAD_UNKNOWN_ITEM Unknown top level item", "warning LOAD_UNKNOWN_KEY Unknown key 'enable'. The key will be ignored.", "r: evt.type = open"},
+		},
+		{
+			"things that nobody uses",
+			[]string{"- list: l\n  items: [a]\n- macro: m\n  condition: evt.type = open\n" + rule("r", "evt.type = open")},
+			[]string{"warning LOAD_UNUSED_MACRO Macro not referred to by any other rule/macro", "warning LOAD_UNUSED_LIST List not referred to by any other rule/macro", "r: evt.type = open"},
+		},
+		{
+			"no desc",
+			[]string{"- rule: r\n  condition: evt.type = open\n  output: o\n  priority: INFO\n"},
+			[]string{"error LOAD_ERR_YAML_VALIDATE Item has no mapping for key 'desc'"},
+		},
+		{
+			"a wrong priority",
+			[]string{strings.Replace(rule("r", "evt.type = open"), "INFO", "HIGH", 1)},
+			[]string{"error LOAD_ERR_YAML_VALIDATE Invalid priority"},
+		},
+		{
+			"a number of the engine",
+			[]string{"- required_engine_version: 26\n- required_engine_version: 0.50.0\n" + rule("r", "evt.type = open")},
+			[]string{"r: evt.type = open"},
+		},
+		{
+			"a newer engine",
+			[]string{"- required_engine_version: 0.1000.0\n"},
+			[]string{"error LOAD_ERR_VALIDATE Rules require engine version 0.1000.0, but engine version is 0.63.0"},
+		},
 		{"plugins", []string{"- required_plugin_versions:\n  - {name: k8smeta, version: 0.1.0, alternatives: [{name: other, version: 1.0.0}]}\n"}, nil},
-		{"a plugin without a version", []string{"- required_plugin_versions:\n  - {name: k8smeta, version: new}\n"},
-			[]string{"error LOAD_ERR_VALIDATE Invalid required version 'new' for plugin 'k8smeta'"}},
+		{
+			"a plugin without a version",
+			[]string{"- required_plugin_versions:\n  - {name: k8smeta, version: new}\n"},
+			[]string{"error LOAD_ERR_VALIDATE Invalid required version 'new' for plugin 'k8smeta'"},
+		},
 		{"text", []string{"hello"}, []string{"error LOAD_ERR_YAML_VALIDATE Rules content is not yaml"}},
 		{"an object", []string{"a: b"}, []string{"error LOAD_ERR_YAML_VALIDATE Rules content is not yaml array of objects"}},
 		{"nothing", []string{""}, nil},
-		{"a comment in a condition", []string{"- rule: r\n  desc: d\n  condition: |\n    evt.type = open\n    # and more\n  output: o\n  priority: INFO\n"},
-			[]string{"error LOAD_ERR_COMPILE_CONDITION unexpected token after 'open', expecting 'or', 'and'"}},
+		{
+			"a comment in a condition",
+			[]string{"- rule: r\n  desc: d\n  condition: |\n    evt.type = open\n    # and more\n  output: o\n  priority: INFO\n"},
+			[]string{"error LOAD_ERR_COMPILE_CONDITION unexpected token after 'open', expecting 'or', 'and'"},
+		},
 	} {
 		var files []File
 		for i, text := range tc.files {
@@ -281,8 +384,12 @@ func TestMatching(t *testing.T) {
 		typ      string
 		want     string
 	}{
-		{MatchAll, "open", "a b"}, {MatchFirst, "open", "a"}, {MatchAll, "close", "b c"}, {MatchAll, "execve", "c"},
-		{MatchAll, "container", "c"}, {MatchFirst, "close", "b"},
+		{MatchAll, "open", "a b"},
+		{MatchFirst, "open", "a"},
+		{MatchAll, "close", "b c"},
+		{MatchAll, "execve", "c"},
+		{MatchAll, "container", "c"},
+		{MatchFirst, "close", "b"},
 	} {
 		set, results := Load([]File{file(text)}, Options{Matching: tc.matching})
 		if set == nil {

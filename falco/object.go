@@ -1,7 +1,6 @@
 package falco
 
 import (
-	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -149,21 +148,13 @@ func (o *object) texts(key string) []string {
 	all := make([]string, 0, len(n.Content))
 	for _, item := range n.Content {
 		item = resolve(item)
-		if item.Kind != yaml.ScalarNode {
+		if item.Kind != yaml.ScalarNode || isNull(item) {
 			o.r.fail(ErrYAMLValidate, o.r.step(o.at(valueType, key), "list item", "", item), "sequence value is not scalar")
 			return nil
 		}
-		all = append(all, scalar(item))
+		all = append(all, item.Value)
 	}
 	return all
-}
-
-// scalar is the text of a scalar; yaml-cpp reads null as that word.
-func scalar(n *yaml.Node) string {
-	if n.Value == "" && isNull(n) {
-		return "null"
-	}
-	return n.Value
 }
 
 // unknownKeys warns of keys that are not among the known ones.
@@ -244,12 +235,9 @@ func isNull(n *yaml.Node) bool {
 	return n.Kind == yaml.ScalarNode && n.ShortTag() == "!!null"
 }
 
-var errNotBare = errors.New("not a bare text")
-
-// wholeBare reads the whole input as a bare text.
-func (l *lexer) wholeBare() error {
-	if _, ok := l.bare(); !ok || l.pos != len(l.in) {
-		return errNotBare
-	}
-	return nil
+// isBare reports whether the whole text can stand without quotes.
+func isBare(s string) bool {
+	l := &lexer{in: s}
+	_, ok := l.bare()
+	return ok && l.pos == len(s)
 }

@@ -230,7 +230,7 @@ func (r *reader) pluginVersion(o *object, names map[string]bool) {
 
 func (r *reader) list(o *object) {
 	name := o.named("list")
-	if (&lexer{in: name}).wholeBare() != nil {
+	if !isBare(name) {
 		r.warn(WarnListName, o.where, "List has an invalid name. List names should match a regular expression: %s", `([^()"'[:space:]=,]+)`)
 	}
 	items := o.texts("items")
