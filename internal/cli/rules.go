@@ -112,6 +112,15 @@ func loadRules(paths []string, pol *policy.Policy) (*falco.Ruleset, error) {
 	return set, nil
 }
 
+// loadPaths loads files and folders as they are, without the policy.
+func loadPaths(paths []string) (*falco.Ruleset, []*falco.Result, error) {
+	files, err := readRules(paths)
+	if err != nil {
+		return nil, nil, err
+	}
+	return load(files)
+}
+
 func load(files []falco.File) (*falco.Ruleset, []*falco.Result, error) {
 	cat, err := event.Catalog()
 	if err != nil {
@@ -158,11 +167,7 @@ Exit status 1 when a file does not load.`,
 	}
 	output := outputFlag(cmd, "text", "json")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
-		files, err := readRules(args)
-		if err != nil {
-			return err
-		}
-		set, results, err := load(files)
+		set, results, err := loadPaths(args)
 		if err != nil {
 			return err
 		}
@@ -242,11 +247,7 @@ Exit status 1 when there is a warning.`,
 	cmd.Flags().StringArrayVar(&names, "rule", nil, "explain this rule only (may repeat)")
 	output := outputFlag(cmd, "text", "json")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
-		files, err := readRules(args)
-		if err != nil {
-			return err
-		}
-		set, results, err := load(files)
+		set, results, err := loadPaths(args)
 		if err != nil {
 			return err
 		}
