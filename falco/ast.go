@@ -13,6 +13,7 @@ type Expr interface {
 	String() string
 	// terms are the nodes below.
 	terms() []Expr
+	write(b *strings.Builder)
 }
 
 // Position is a place in a text.
@@ -117,35 +118,52 @@ type (
 	}
 )
 
-func join(terms []Expr, with string) string {
-	parts := make([]string, len(terms))
+// writeTerms writes terms in parentheses, with a word between them.
+func writeTerms(b *strings.Builder, terms []Expr, between string) {
+	b.WriteByte('(')
 	for i, t := range terms {
-		parts[i] = t.String()
+		if i > 0 {
+			b.WriteString(between)
+		}
+		t.write(b)
 	}
-	return "(" + strings.Join(parts, with) + ")"
+	b.WriteByte(')')
 }
 
-func (e *And) String() string   { return join(e.Terms, " and ") }
-func (e *Or) String() string    { return join(e.Terms, " or ") }
+func printed(e Expr) string {
+	var b strings.Builder
+	e.write(&b)
+	return b.String()
+}
+
+func (e *And) String() string   { return printed(e) }
+func (e *Or) String() string    { return printed(e) }
+func (e *Not) String() string   { return printed(e) }
 func (e *Macro) String() string { return e.Name }
+func (e *Check) String() string { return printed(e) }
 
-// String keeps two nots apart, which would cancel each other.
-func (e *Not) String() string {
+func (e *And) write(b *strings.Builder)   { writeTerms(b, e.Terms, " and ") }
+func (e *Or) write(b *strings.Builder)    { writeTerms(b, e.Terms, " or ") }
+func (e *Macro) write(b *strings.Builder) { b.WriteString(e.Name) }
+
+// write keeps two nots apart, which would cancel each other.
+func (e *Not) write(b *strings.Builder) {
+	b.WriteString("not ")
 	if _, ok := e.Term.(*Not); ok {
-		return "not (" + e.Term.String() + ")"
+		writeTerms(b, []Expr{e.Term}, "")
+		return
 	}
-	return "not " + e.Term.String()
+	e.Term.write(b)
 }
 
-func (e *Check) String() string {
-	s := e.Left.String() + " " + e.Op
+func (e *Check) write(b *strings.Builder) {
+	b.WriteString(e.Left.String() + " " + e.Op)
 	if e.Modifier != "" {
-		s += " " + e.Modifier
+		b.WriteString(" " + e.Modifier)
 	}
 	if e.Right != nil {
-		s += " " + e.Right.String()
+		b.WriteString(" " + e.Right.String())
 	}
-	return s
 }
 
 // withArg quotes the argument where it could not be read back without.

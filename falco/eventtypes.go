@@ -2,6 +2,7 @@ package falco
 
 import (
 	_ "embed"
+	"math/bits"
 	"strings"
 	"sync"
 )
@@ -10,35 +11,68 @@ import (
 // container plugin sends when it learns of a container.
 const startType = "container"
 
-// typeSet is a set of event types: those named, or all but those.
-type typeSet struct {
-	names map[string]bool
-	not   bool
+// typeSet is a set of event types: a bit for each that is known, and the last
+// one for all others.
+type typeSet [typeWords]uint64
+
+const (
+	typeWords = 9
+	otherType = typeWords*64 - 1
+)
+
+// typeBit is the bit of an event type.
+func typeBit(name string) int {
+	if bit, ok := knownTypes()[name]; ok {
+		return bit
+	}
+	return otherType
 }
 
-var allTypes = typeSet{not: true}
+func typesNamed(texts []*Text) (s typeSet) {
+	for _, t := range texts {
+		bit := typeBit(t.Value)
+		s[bit/64] |= 1 << (bit % 64)
+	}
+	return s
+}
+
+func (s typeSet) hasBit(bit int) bool { return s[bit/64]&(1<<(bit%64)) != 0 }
+
+// all reports whether the set has types that no rule can name.
+func (s typeSet) all() bool { return s.hasBit(otherType) }
+
+// maxTypes is how many types a rule can be about before Falco warns: it counts
+// 100 codes, and a system call has two of them.
+const maxTypes = 50
 
 // wide reports whether the set has so many types that Falco warns.
-func (s typeSet) wide() bool { return s.not }
+func (s typeSet) wide() bool {
+	n := 0
+	for _, word := range s {
+		n += bits.OnesCount64(word)
+	}
+	return n > maxTypes
+}
 
-func (s typeSet) has(name string) bool { return s.names[name] != s.not }
-
-func (s typeSet) complement() typeSet { return typeSet{s.names, !s.not} }
+func (s typeSet) complement() typeSet {
+	for i := range s {
+		s[i] = ^s[i]
+	}
+	return s
+}
 
 func (s typeSet) intersect(o typeSet) typeSet {
-	out := typeSet{names: map[string]bool{}, not: s.not && o.not}
-	for _, side := range []typeSet{s, o} {
-		for name := range side.names {
-			if (s.has(name) && o.has(name)) != out.not {
-				out.names[name] = true
-			}
-		}
+	for i := range s {
+		s[i] &= o[i]
 	}
-	return out
+	return s
 }
 
 func (s typeSet) union(o typeSet) typeSet {
-	return s.complement().intersect(o.complement()).complement()
+	for i := range s {
+		s[i] |= o[i]
+	}
+	return s
 }
 
 // eventTypes is the set of event types that e can be true for. A check of
@@ -51,6 +85,7 @@ func eventTypes(e Expr) typeSet {
 // typesOf returns the types for which e can be true, and those for which it
 // can be false.
 func typesOf(e Expr) (can, cannot typeSet) {
+	allTypes := typeSet{}.complement()
 	switch e := e.(type) {
 	case *And:
 		can, cannot = allTypes, typeSet{}
@@ -74,10 +109,7 @@ func typesOf(e Expr) (can, cannot typeSet) {
 			return typeSet{}, allTypes
 		}
 		if texts, op := typeCheck(e); op != "" {
-			s := typeSet{names: map[string]bool{}}
-			for _, t := range texts {
-				s.names[t.Value] = true
-			}
+			s := typesNamed(texts)
 			if op == "!=" {
 				s = s.complement()
 			}
@@ -130,12 +162,12 @@ func typeCheck(c *Check) (texts []*Text, op string) {
 //go:embed eventtypes.txt
 var eventTypesText string
 
-// knownTypes are the event types of Falco: the system calls of Linux, and
-// what else its drivers and the container plugin send.
-var knownTypes = sync.OnceValue(func() map[string]bool {
-	known := map[string]bool{}
+// knownTypes are the event types of Falco, each with its bit: the system calls
+// of Linux, and what else its drivers and the container plugin send.
+var knownTypes = sync.OnceValue(func() map[string]int {
+	known := map[string]int{}
 	for name := range strings.FieldsSeq(eventTypesText) {
-		known[name] = true
+		known[name] = len(known)
 	}
 	return known
 })
@@ -148,7 +180,7 @@ func unknownEventType(e Expr) *Text {
 		if c, ok := e.(*Check); ok && bad == nil {
 			texts, _ := typeCheck(c)
 			for _, t := range texts {
-				if bad == nil && !knownTypes()[t.Value] {
+				if bad == nil && typeBit(t.Value) == otherType {
 					bad = t
 				}
 			}

@@ -64,15 +64,17 @@ func (r *reader) exceptions(o *object, appending bool) []*exception {
 		return nil
 	}
 	var all []*exception
+	names := map[string]bool{}
 	for _, item := range n.Content {
 		item = resolve(item)
 		ex := r.exception(r.object(item, r.step(where, "exception", "", item), "Rule exception must be a mapping"), appending)
 		if r.problem != nil {
 			return nil
 		}
-		if slices.ContainsFunc(all, func(x *exception) bool { return x.name == ex.name }) {
+		if names[ex.name] {
 			r.warn(WarnExceptionName, ex.where, "Multiple definitions of exception '%s' in the same rule", ex.name)
 		}
+		names[ex.name] = true
 		all = append(all, ex)
 	}
 	return all

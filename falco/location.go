@@ -78,9 +78,11 @@ func snippet(text string, at int) string {
 	for at > 0 && text[at] == '\n' {
 		at--
 	}
-	start := strings.LastIndexByte(text[:at], '\n') + 1
-	end := len(text)
-	if i := strings.IndexByte(text[at:], '\n'); i >= 0 {
+	start, end := max(0, at-snippetWidth), min(len(text), at+snippetWidth)
+	if i := strings.LastIndexByte(text[start:at], '\n'); i >= 0 {
+		start += i + 1
+	}
+	if i := strings.IndexByte(text[at:end], '\n'); i >= 0 {
 		end = at + i
 	}
 	before, after := "", ""

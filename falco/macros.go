@@ -11,6 +11,8 @@ const (
 	maxNodes = 1 << 17
 	// maxAllNodes bounds the conditions of all rules together.
 	maxAllNodes = 1 << 19
+	// maxMacroDepth bounds macros in macros that are not written out yet.
+	maxMacroDepth = 1000
 )
 
 // macroTable has the conditions of macros.
@@ -109,6 +111,9 @@ func (t *macroTable) resolve(e Expr, before int, path []*expandedMacro, size *in
 		}
 		if slices.Contains(path, m) {
 			return nil, &macroError{"reference loop in macro '" + macro.Name + "'", e.Pos()}
+		}
+		if len(path) == maxMacroDepth {
+			return nil, &macroError{fmt.Sprintf("macros are nested more than %d levels deep", maxMacroDepth), e.Pos()}
 		}
 		m.used = true
 		if err := t.resolveMacro(m, path); err != nil {

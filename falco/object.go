@@ -73,14 +73,6 @@ func (o *object) get(key string) *yaml.Node {
 
 func (o *object) has(key string) bool { return o.get(key) != nil }
 
-func (o *object) keys() []string {
-	var all []string
-	for i := 0; i+1 < len(o.node.Content); i += 2 {
-		all = append(all, resolve(o.node.Content[i]).Value)
-	}
-	return all
-}
-
 // value returns the value of a key that must be there.
 func (o *object) value(key string) *yaml.Node {
 	n := o.get(key)
@@ -159,9 +151,9 @@ func (o *object) texts(key string) []string {
 
 // unknownKeys warns of keys that are not among the known ones.
 func (o *object) unknownKeys(known ...string) {
-	for _, key := range o.keys() {
-		if !slices.Contains(known, key) {
-			o.r.warn(WarnUnknownKey, o.at(valueType, key), "Unknown key '%s'. The key will be ignored.", key)
+	for i := 0; i+1 < len(o.node.Content); i += 2 {
+		if key := resolve(o.node.Content[i]).Value; !slices.Contains(known, key) {
+			o.r.warn(WarnUnknownKey, o.r.step(o.where, valueType, key, o.node.Content[i+1]), "Unknown key '%s'. The key will be ignored.", key)
 		}
 	}
 }

@@ -2,14 +2,14 @@ package falco
 
 import (
 	"errors"
-	"slices"
 	"strings"
 )
 
 // Output is a compiled output template: text with %fields in it.
 type Output struct {
 	parts  []outputPart
-	fields []*FieldRef
+	fields []*FieldRef // each once
+	named  map[string]bool
 }
 
 type outputPart struct {
@@ -25,7 +25,7 @@ const maxWidth = 1 << 12
 // or without a width before the name. A * at its very beginning is left out:
 // it told Falco to print null values, which is what it does always now.
 func ParseOutput(template string, cat *Catalog) (*Output, error) {
-	o := &Output{}
+	o := &Output{named: map[string]bool{}}
 	text := strings.TrimPrefix(template, "*")
 	for text != "" {
 		i := strings.IndexByte(text, '%')
@@ -103,7 +103,8 @@ func (p *parser) fieldOrTransform() (Operand, error) {
 // template names, without their transformers.
 func (o *Output) add(fields []*FieldRef) {
 	for _, f := range fields {
-		if !slices.ContainsFunc(o.fields, func(old *FieldRef) bool { return old.text == f.text }) {
+		if !o.named[f.text] {
+			o.named[f.text] = true
 			o.fields = append(o.fields, f)
 		}
 	}

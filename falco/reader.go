@@ -26,6 +26,7 @@ type reader struct {
 	opt     *Options
 	problem *Problem
 	lines   []int // where the lines of the file begin, in bytes
+	last    Position
 }
 
 // fail keeps a problem, if it is the first.
@@ -95,17 +96,23 @@ func (r *reader) step(where []Location, typ, name string, n *yaml.Node) []Locati
 	return append(slices.Clip(where), Location{Type: typ, Name: name, File: r.file, At: at})
 }
 
-// offset is where a character stands in the file, in bytes.
+// offset is where a character stands in the file, in bytes. It goes on from
+// the last one that was asked for, as long as that is in the same line.
 func (r *reader) offset(line, column int) int {
 	if line > len(r.lines) {
 		return len(r.res.content)
 	}
-	at := r.lines[line-1]
-	for i := range r.res.content[at:] {
-		if column--; column <= 0 {
-			return at + i
-		}
+	if r.last.Line != line || r.last.Column > column {
+		r.last = Position{Offset: r.lines[line-1], Line: line, Column: 1}
 	}
+	for i := range r.res.content[r.last.Offset:] {
+		if r.last.Column == column {
+			r.last.Offset += i
+			return r.last.Offset
+		}
+		r.last.Column++
+	}
+	r.last = Position{}
 	return len(r.res.content)
 }
 

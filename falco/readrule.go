@@ -86,14 +86,14 @@ func (r *reader) defineRule(o *object, old *ruleItem) {
 	}
 }
 
+// unique leaves the first of equal texts.
 func unique(all []string) []string {
-	var once []string
-	for _, s := range all {
-		if !slices.Contains(once, s) {
-			once = append(once, s)
-		}
-	}
-	return once
+	seen := make(map[string]bool, len(all))
+	return slices.DeleteFunc(slices.Clone(all), func(s string) bool {
+		again := seen[s]
+		seen[s] = true
+		return again
+	})
 }
 
 func (r *reader) priority(o *object) Priority {
@@ -165,7 +165,7 @@ func (r *reader) appendRule(o *object, old *ruleItem, keys []string) {
 	}
 	if r.problem == nil {
 		old.cond, old.output, old.desc = old.cond+cond, old.output+output, old.desc+desc
-		old.tags = unique(append(old.tags, tags...))
+		old.tags = unique(slices.Concat(old.tags, tags))
 	}
 }
 

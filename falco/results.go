@@ -22,7 +22,13 @@ func (r *Result) warn(code Code, where []Location, format string, args ...any) {
 	r.add(fail(code, where, format, args...))
 }
 
+// maxWarnings is how many warnings of a file are kept.
+const maxWarnings = 10_000
+
 func (r *Result) add(p *Problem) {
+	if len(r.Warnings) == maxWarnings {
+		return
+	}
 	p.show(r.content)
 	r.Warnings = append(r.Warnings, p)
 }

@@ -65,7 +65,7 @@ type Ruleset struct {
 	// for all of them are left out.
 	starts *program
 	// all answers for other events, byType says which rules each type can
-	// match, and others which ones a type can that no rule names.
+	// match, and others which ones a type can that is not there.
 	all    *program
 	byType map[string][]entry
 	others []entry
@@ -87,18 +87,19 @@ func newRuleset(rules []*Rule, col *collector, opt *Options) *Ruleset {
 		starts = append(starts, ruleTree{tree, r})
 	}
 	rs.starts, rs.all = newProgram(starts), newProgram(all)
-	for _, e := range rs.all.entries {
-		for name := range e.rule.types.names {
-			rs.byType[name] = nil
+	for name, bit := range knownTypes() {
+		var entries []entry
+		for _, e := range rs.all.entries {
+			if e.rule.types.hasBit(bit) {
+				entries = append(entries, e)
+			}
+		}
+		if len(entries) > 0 {
+			rs.byType[name] = entries
 		}
 	}
 	for _, e := range rs.all.entries {
-		for name := range rs.byType {
-			if e.rule.types.has(name) {
-				rs.byType[name] = append(rs.byType[name], e)
-			}
-		}
-		if e.rule.types.not {
+		if e.rule.types.all() {
 			rs.others = append(rs.others, e)
 		}
 	}
@@ -128,11 +129,9 @@ func (rs *Ruleset) Unavailable() []Unavailable { return rs.unavailable }
 // fields that a start does not have.
 func (r *Rule) needs(missing []string) []string {
 	var all []string
-	if !r.types.not {
-		for name := range r.types.names {
-			if name != startType {
-				all = append(all, "evt.type "+name)
-			}
+	for name, bit := range knownTypes() {
+		if r.types.hasBit(bit) && !r.types.all() && name != startType {
+			all = append(all, "evt.type "+name)
 		}
 	}
 	slices.Sort(all)
@@ -150,8 +149,8 @@ func (rs *Ruleset) Evaluate(dst []*Rule, ev Event) []*Rule {
 	if typ == startType {
 		return rs.starts.evaluate(dst, ev, rs.starts.entries, rs.first)
 	}
-	entries, named := rs.byType[typ]
-	if !named {
+	entries, known := rs.byType[typ]
+	if !known {
 		entries = rs.others
 	}
 	return rs.all.evaluate(dst, ev, entries, rs.first)
