@@ -46,9 +46,11 @@ type Advice struct {
 	Level Level
 	// Text is the part of the condition that it is about.
 	Text string
-	// At is where that stands in the rule's condition; its Line is 0 for what
-	// stands in a macro.
-	At Position
+	// At is where that stands in the rule's condition, Where its place in the
+	// file; At.Line is 0 for what stands in a macro or is about the whole
+	// condition.
+	At    Position
+	Where Location
 	// Message says what the rule does, Fix what to write instead.
 	Message, Fix string
 }
@@ -62,7 +64,7 @@ func (rs *Ruleset) Advise(r *Rule) []Advice {
 	a := &adviser{rs: rs, rule: r, places: map[string]Position{}}
 	// The text before lists and macros are written out. It does not parse
 	// where only the items of a list do; nothing can be said of it then.
-	if written, err := parse(r.Condition, maxDepthRules); err == nil && size(written) <= maxAdvised {
+	if written, err := parse(r.Condition, maxDepthRules, &origin{r.Condition, r.item.condAt}); err == nil && size(written) <= maxAdvised {
 		Walk(written, func(e Expr) bool {
 			if _, found := a.places[e.String()]; !found {
 				a.places[e.String()] = e.Pos()
@@ -100,6 +102,10 @@ type adviser struct {
 
 func (a *adviser) add(id AdviceID, level Level, text, fix, message string, args ...any) {
 	advice := Advice{ID: id, Level: level, Text: text, At: a.places[text], Message: fmt.Sprintf(message, args...), Fix: fix}
+	advice.Where = a.rule.Where
+	if at := advice.At; at.in != nil {
+		advice.Where = Location{Type: "condition expression", File: a.rule.Where.File, At: at.in.find(at)}
+	}
 	same := func(old Advice) bool { return old.ID == id && old.Text == text }
 	if !slices.ContainsFunc(a.found, same) {
 		a.found = append(a.found, advice)

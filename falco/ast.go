@@ -21,6 +21,8 @@ type Position struct {
 	Offset int // in bytes, from 0
 	Line   int // from 1
 	Column int // in bytes, from 1
+
+	in *origin // the condition of a rules file that it is in
 }
 
 type (

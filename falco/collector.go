@@ -49,7 +49,7 @@ type macroItem struct {
 	index   int
 	visible int
 	where   []Location
-	condAt  []Location
+	condAt  *valuePlace
 	doc     int
 }
 
@@ -67,7 +67,7 @@ type ruleItem struct {
 	skipUnknown bool
 	capture     bool
 	where       []Location
-	condAt      []Location
+	condAt      *valuePlace
 	outputAt    []Location
 	doc         int
 	// unknownSource is set when the source has no rules here.

@@ -144,14 +144,14 @@ func (c *ruleCompiler) condition(rule *Rule) (skip bool, p *Problem) {
 	if p != nil {
 		return false, p
 	}
-	e, text, p := c.macros.parse(source, item.condAt)
+	e, p := c.macros.parse(source, item.condAt)
 	if p != nil {
 		return false, p
 	}
 	size := 0
 	e, merr := c.macros.resolve(e, c.col.clock+1, nil, &size)
 	if merr != nil {
-		return false, merr.problem(source, item.where)
+		return false, conditionProblem(ErrValidate, item.where, merr.at, merr.message)
 	}
 	if c.nodes += size; c.nodes > maxAllNodes {
 		return false, fail(ErrValidate, item.where, "the conditions of all rules have more than %d parts with their macros written out", maxAllNodes)
@@ -159,9 +159,9 @@ func (c *ruleCompiler) condition(rule *Rule) (skip bool, p *Problem) {
 	rule.Expr = e
 	c.unsafe(item, e)
 	if text, bad := deprecatedCheck(e); bad {
-		c.res.warn(WarnDeprecated, item.condAt, "%s", text)
+		c.res.warn(WarnDeprecated, item.condAt.where, "%s", text)
 	}
-	rule.cond, p = compileRule(e, text, c.opt.Catalog, item.condAt)
+	rule.cond, p = compileRule(e, c.opt.Catalog, item.condAt.where)
 	if p != nil {
 		if item.skipUnknown && isUnknown(p.Message) {
 			p.Code = WarnUnknownFilter
@@ -171,28 +171,21 @@ func (c *ruleCompiler) condition(rule *Rule) (skip bool, p *Problem) {
 		return false, p
 	}
 	for _, w := range rule.cond.Warnings {
-		p := fail(WarnCompileCondition, inCondition(item.condAt, w.At), "%s", w.Message)
-		p.condition = text
-		c.res.add(p)
+		c.res.add(conditionProblem(WarnCompileCondition, item.condAt.where, w.At, w.Message))
 	}
 	return false, nil
 }
 
 // compileRule compiles a condition and checks its event types, too.
-func compileRule(e Expr, text string, cat *Catalog, where []Location) (*Condition, *Problem) {
-	cond, err := compile(e, text, cat)
-	message, at := "", Position{}
-	if bad := unknownEventType(e); bad != nil {
-		message, at = "unknown event type "+bad.Value, bad.At
-	}
+func compileRule(e Expr, cat *Catalog, where []Location) (*Condition, *Problem) {
+	cond, err := compile(e, "", cat)
+	bad := unknownEventType(e)
 	var cerr *CompileError
-	if errors.As(err, &cerr) && (message == "" || cerr.At.Offset < at.Offset) {
-		message, at = cerr.Message, cerr.At
-	}
-	if message != "" {
-		p := fail(ErrCompileCondition, inCondition(where, at), "%s", message)
-		p.condition = text
-		return nil, p
+	switch {
+	case errors.As(err, &cerr) && (bad == nil || cerr.At.Offset < bad.At.Offset || cerr.At.in != bad.At.in):
+		return nil, conditionProblem(ErrCompileCondition, where, cerr.At, cerr.Message)
+	case bad != nil:
+		return nil, conditionProblem(ErrCompileCondition, where, bad.At, "unknown event type "+bad.Value)
 	}
 	return cond, nil
 }
@@ -208,7 +201,7 @@ func (c *ruleCompiler) unsafe(item *ruleItem, e Expr) {
 		t, isText := check.Right.(*Text)
 		if ok && isText && t.Value == "<NA>" && (check.Op == "=" || check.Op == "!=") &&
 			(strings.HasPrefix(f.Name, "ka.") || strings.HasPrefix(f.Name, "jevt.")) {
-			c.res.warn(WarnUnsafeNA, item.condAt, "comparing a field value with <NA> is unsafe and can lead to unpredictable behavior of the rule condition. "+
+			c.res.warn(WarnUnsafeNA, item.condAt.where, "comparing a field value with <NA> is unsafe and can lead to unpredictable behavior of the rule condition. "+
 				"If you need to check for the existence of a field, consider using the 'exists' operator instead.")
 		}
 		return true

@@ -21,7 +21,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		again, perr := parse(e.String(), maxDepthRules)
+		again, perr := parse(e.String(), maxDepthRules, nil)
 		if perr != nil {
 			t.Fatalf("%q is printed as %q, which does not parse: %v", s, e, perr)
 		}

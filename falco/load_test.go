@@ -267,7 +267,7 @@ func TestProblemJSON(t *testing.T) {
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	const line = `rules.yaml:5:14: LOAD_ERR_COMPILE_CONDITION: filter_check called with nonexistent field no.such (rule "Ü")`
+	const line = `rules.yaml:5:20: LOAD_ERR_COMPILE_CONDITION: filter_check called with nonexistent field no.such (rule "Ü")`
 	if s := results[0].Errors[0].Error(); s != line {
 		t.Errorf("got %s, want %s", s, line)
 	}
@@ -298,12 +298,24 @@ func TestSnippet(t *testing.T) {
 // TestBombs: what grows when it is written out is bounded.
 func TestBombs(t *testing.T) {
 	t.Parallel()
-	var macros, lists, wide, rules strings.Builder
+	var macros, lists, names, chain, wide, rules strings.Builder
 	macros.WriteString("- macro: m0\n  condition: (evt.type = open or proc.name = a)\n")
 	for i := 1; i < 60; i++ {
 		fmt.Fprintf(&macros, "- macro: m%d\n  condition: (m%d and m%d)\n", i, i-1, i-1)
 		fmt.Fprintf(&lists, "- list: l%d\n  items: [%s l%d]\n", i, strings.Repeat(fmt.Sprintf("l%d, ", i+1), 8), i+1)
 	}
+	for i := range maxMentioned + 2 {
+		fmt.Fprintf(&names, "- list: l%d\n  items: [a]\n", i)
+		fmt.Fprintf(&chain, "- macro: m%d\n  condition: evt.type = open\n", i)
+	}
+	for i := range maxMentioned + 1 {
+		fmt.Fprintf(&chain, "- macro: m%d\n  condition: not m%d\n", i, i+1)
+	}
+	names.WriteString("- rule: r\n  desc: d\n  output: o\n  priority: INFO\n  condition: evt.type = open and proc.name in (l0")
+	for i := range maxMentioned + 1 {
+		fmt.Fprintf(&names, ", l%d", i+1)
+	}
+	names.WriteString(")\n")
 	wide.WriteString("- macro: m0\n  condition: (" + strings.Repeat("proc.name = a or ", 5000) + "proc.name = b)\n")
 	for i := range 2000 {
 		rules.WriteString(rule(fmt.Sprintf("r%d", i), "evt.type = open and (m0 or m0 or m0)"))
@@ -311,6 +323,8 @@ func TestBombs(t *testing.T) {
 	for name, text := range map[string]string{
 		"macros": macros.String() + rule("r", "m59"),
 		"lists":  lists.String() + rule("r", "evt.type = open and proc.name in (l1)"),
+		"names":  names.String(),
+		"chain":  chain.String() + rule("r", "m0"),
 		"rules":  wide.String() + rules.String(),
 		"depth":  rule("r", strings.Repeat("(", 2000)+"evt.type = open"+strings.Repeat(")", 2000)),
 		"yaml":   strings.Repeat("[", 20_000),

@@ -2,7 +2,6 @@ package falco
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -44,12 +43,6 @@ func (p *Problem) Error() string {
 		s += fmt.Sprintf(" (%s %q)", item.Type, item.Name)
 	}
 	return s
-}
-
-// inCondition adds the place within a condition to the way to it.
-func inCondition(where []Location, at Position) []Location {
-	last := where[len(where)-1]
-	return append(slices.Clip(where), Location{Type: "condition expression", File: last.File, At: last.At, expr: &at})
 }
 
 // snippetWidth is how much of a long line a snippet shows, in bytes.

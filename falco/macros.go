@@ -35,7 +35,7 @@ type expandedMacro struct {
 func newMacroTable(col *collector, lists *expander) (*macroTable, *Problem) {
 	t := &macroTable{col: col, lists: lists, macros: map[string]*expandedMacro{}}
 	for _, m := range col.macros.all {
-		e, _, p := t.parse(m.cond, m.condAt)
+		e, p := t.parse(m.cond, m.condAt)
 		if p != nil {
 			return nil, p
 		}
@@ -43,38 +43,30 @@ func newMacroTable(col *collector, lists *expander) (*macroTable, *Problem) {
 	}
 	for _, m := range col.macros.all {
 		if err := t.resolveMacro(t.macros[m.name], nil); err != nil {
-			return nil, err.problem(m.cond, m.where)
+			return nil, conditionProblem(ErrValidate, m.where, err.at, err.message)
 		}
 	}
 	return t, nil
 }
 
-// parse writes out the lists of a condition and parses it. It also returns the
-// text with the lists written out.
-func (t *macroTable) parse(cond string, where []Location) (Expr, string, *Problem) {
+// parse writes out the lists of a condition and parses it.
+func (t *macroTable) parse(cond string, from *valuePlace) (Expr, *Problem) {
 	text, ok := t.lists.expand(cond)
 	if !ok {
-		return nil, "", fail(ErrCompileCondition, where, "the condition grows beyond %d bytes with its lists written out", maxExpanded)
+		return nil, fail(ErrCompileCondition, from.where,
+			"the condition names more than %d lists, or grows beyond %d bytes with its lists written out", maxMentioned, maxExpanded)
 	}
-	e, err := parse(text, maxDepthRules)
+	e, err := parse(text, maxDepthRules, &origin{text, from})
 	if err != nil {
-		p := fail(ErrCompileCondition, inCondition(where, err.At), "%s", err.Message)
-		p.condition = text
-		return nil, "", p
+		return nil, conditionProblem(ErrCompileCondition, from.where, err.At, err.Message)
 	}
-	return e, text, nil
+	return e, nil
 }
 
 // macroError is a macro that cannot be written out, at its place in a text.
 type macroError struct {
 	message string
 	at      Position
-}
-
-func (e *macroError) problem(cond string, where []Location) *Problem {
-	p := fail(ErrValidate, inCondition(where, e.at), "%s", e.message)
-	p.condition = cond
-	return p
 }
 
 // resolveMacro writes out the macros in a macro. path are the ones that are
@@ -117,7 +109,6 @@ func (t *macroTable) resolve(e Expr, before int, path []*expandedMacro, size *in
 		}
 		m.used = true
 		if err := t.resolveMacro(m, path); err != nil {
-			err.at = e.Pos()
 			return nil, err
 		}
 		return m.expr, grow(m.size)

@@ -17,15 +17,16 @@ const (
 // (falcosecurity/libs userspace/libsinsp/filter/parser.h). The error is a
 // [*ParseError].
 func Parse(condition string) (Expr, error) {
-	e, err := parse(condition, maxDepth)
+	e, err := parse(condition, maxDepth, nil)
 	if err != nil {
 		return nil, err
 	}
 	return e, nil
 }
 
-func parse(condition string, depth int) (Expr, *ParseError) {
-	p := &parser{lexer: lexer{in: condition}, max: depth}
+// parse reads a condition of the given depth; its places are in the origin.
+func parse(condition string, depth int, in *origin) (Expr, *ParseError) {
+	p := &parser{lexer: lexer{in: condition}, max: depth, origin: in}
 	if condition == "" {
 		return nil, p.fail(errors.New("filter input string is empty"))
 	}
@@ -45,7 +46,8 @@ type parser struct {
 	depth, max int
 	// here is the last place that was asked for; the next one is found from
 	// there.
-	here Position
+	here   Position
+	origin *origin
 }
 
 // fail gives an error its position: where the parser stands.
@@ -56,7 +58,7 @@ func (p *parser) fail(err error) *ParseError {
 // at is where the parser stands.
 func (p *parser) at() Position {
 	if p.here.Line == 0 || p.here.Offset > p.pos {
-		p.here = Position{Line: 1, Column: 1}
+		p.here = Position{Line: 1, Column: 1, in: p.origin}
 	}
 	between := p.in[p.here.Offset:p.pos]
 	if n := strings.Count(between, "\n"); n > 0 {

@@ -267,7 +267,7 @@ func (r *reader) macro(o *object) {
 	if l := (&lexer{in: name}); l.wordEnd(0) != len(name) {
 		r.warn(WarnMacroName, o.where, "Macro has an invalid name. Macro names should match a regular expression: %s", "([a-zA-Z]+[a-zA-Z0-9_]*)")
 	}
-	m := macroItem{name: name, cond: o.text("condition"), where: o.where, condAt: o.at("macro condition", "condition"), doc: r.col.doc}
+	m := macroItem{name: name, cond: o.text("condition"), where: o.where, condAt: o.textAt("macro condition", "condition"), doc: r.col.doc}
 	ov, appending := o.overrides([]string{"condition"}, []string{"condition"})
 	o.unknownKeys("macro", "condition", "append", "override")
 	old := r.col.macros.get(name)

@@ -58,7 +58,7 @@ func (r *reader) enableRule(o *object, old *ruleItem) {
 
 func (r *reader) defineRule(o *object, old *ruleItem) {
 	rule := ruleItem{name: o.where[0].Name, enabled: true, warnTypes: true, where: o.where, doc: r.col.doc}
-	rule.cond, rule.condAt = o.text("condition"), o.at("rule condition", "condition")
+	rule.cond, rule.condAt = o.text("condition"), o.textAt("rule condition", "condition")
 	rule.output, rule.outputAt = strings.TrimSpace(o.text("output")), o.at("rule output", "output")
 	rule.desc = o.text("desc")
 	rule.priority = r.priority(o)
@@ -189,7 +189,7 @@ func (r *reader) replaceRule(o *object, old *ruleItem, ov overriding) {
 	}
 	rule := *old
 	if ov.replaces("condition") {
-		rule.cond, rule.condAt = o.text("condition"), o.at("rule condition", "condition")
+		rule.cond, rule.condAt = o.text("condition"), o.textAt("rule condition", "condition")
 	}
 	if ov.replaces("exceptions") {
 		rule.exceptions = r.exceptions(o, false)
