@@ -219,7 +219,7 @@ func joinOperands(all []Operand) string {
 
 // String quotes the text where it could not be read back without.
 func (t *Text) String() string {
-	if t.Value != "" && !strings.ContainsAny(t.Value, "\"'() \b\t\n\r=,") {
+	if isBare(t.Value) {
 		return t.Value
 	}
 	return quote(t.Value)

@@ -3,6 +3,7 @@ package falco
 import (
 	"os"
 	"testing"
+	"time"
 )
 
 // startEvent is a container start as a program that embeds the engine has
@@ -137,6 +138,19 @@ func BenchmarkFalcosRules(b *testing.B) {
 		}},
 	} {
 		b.Run(c.name, func(b *testing.B) { benchmarkEvaluate(b, c.files, c.ev) })
+	}
+}
+
+func BenchmarkAlert(b *testing.B) {
+	set, results := Load(lab010(b), Options{Catalog: startCatalog(b)})
+	if set == nil {
+		b.Fatal(problems(results))
+	}
+	ev, at := newStart(), time.Unix(1795417503, 42)
+	var line []byte
+	b.ReportAllocs()
+	for b.Loop() {
+		line = set.Rules()[0].Alert(ev, at, "node-1").AppendJSON(line[:0])
 	}
 }
 

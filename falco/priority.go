@@ -23,7 +23,12 @@ const (
 
 var priorityNames = [...]string{"", "Emergency", "Alert", "Critical", "Error", "Warning", "Notice", "Informational", "Debug"}
 
-func (p Priority) String() string { return priorityNames[p] }
+func (p Priority) String() string {
+	if int(p) >= len(priorityNames) {
+		return ""
+	}
+	return priorityNames[p]
+}
 
 // ParsePriority reads the name of a priority without regard to case; Info
 // stands for Informational.

@@ -31,7 +31,12 @@ var typeNames = [...]string{
 	"double", "bytebuf", "ip", "net", "port", "abstime", "reltime",
 }
 
-func (t Type) String() string { return typeNames[t] }
+func (t Type) String() string {
+	if int(t) >= len(typeNames) {
+		return "unknown"
+	}
+	return typeNames[t]
+}
 
 func (t Type) isString() bool { return t == String || t == Path }
 
