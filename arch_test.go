@@ -20,7 +20,8 @@ const module = "github.com/tagwarden/tagwarden/"
 // packages of a lower layer; packages of one layer do not know each other.
 var layers = [][]string{
 	{"image", "falco", "internal/finding", "internal/lines", "internal/version"},
-	{"internal/policy", "internal/event"},
+	{"internal/policy", "internal/event", "internal/workload"},
+	{"internal/history"},
 	{"internal/source/kube", "internal/source/containerd", "internal/source/replay", "rules"},
 	{"internal/engine"},
 	{"internal/cli"},

@@ -39,7 +39,7 @@ const digest = "sha256:4bcff63911fcb4448bd4fdacec207030997caf25e9bea4045fa6c8c44
 func start(reference string, change ...func(*event.Start)) *event.Start {
 	s := &event.Start{
 		Time: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), Source: "kube", Node: "n1",
-		Namespace: "default", Pod: "web", Container: "c", Kind: event.Regular, ContainerID: strings.Repeat("a", 64),
+		Namespace: "default", Pod: "web", Container: "c", Kind: event.Container, ContainerID: strings.Repeat("a", 64),
 		Reference: reference, Image: "docker.io/library/nginx:1.25.3", Digest: digest,
 	}
 	for _, f := range change {

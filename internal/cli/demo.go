@@ -83,9 +83,9 @@ func runDemo(ctx context.Context, env Env, fast bool) error {
 
 // made is the time of the first start of a recording.
 func made(ctx context.Context, src *replay.Source) (first time.Time, err error) {
-	err = src.Watch(ctx, func(s event.Start) {
+	err = src.Watch(ctx, func(e event.Event) {
 		if first.IsZero() {
-			first = s.Time
+			first = e.At()
 		}
 	})
 	return first, err
@@ -104,7 +104,11 @@ type demoRow struct {
 	alert bool
 }
 
-func (d *demoSink) Start(s *event.Start) error {
+func (d *demoSink) Event(e event.Event) error {
+	s, ok := e.(*event.Start)
+	if !ok {
+		return nil
+	}
 	d.noAlert()
 	d.rows = append(d.rows, &demoRow{start: *s})
 	fmt.Fprintf(d.out, "\n$ kubectl run %s --image=%s --restart=Never\n", s.Pod, s.Reference)

@@ -276,12 +276,12 @@ type watchSink struct {
 
 func newSink(format string, w io.Writer) *watchSink { return &watchSink{w: w, format: format} }
 
-func (s *watchSink) Start(start *event.Start) error {
+func (s *watchSink) Event(e event.Event) error {
 	if s.format != "events" {
 		return nil
 	}
 	var err error
-	if s.buf, err = event.Append(s.buf[:0], start); err != nil {
+	if s.buf, err = event.Append(s.buf[:0], e); err != nil {
 		return err
 	}
 	_, err = s.w.Write(s.buf)

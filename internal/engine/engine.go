@@ -17,18 +17,19 @@ import (
 	"github.com/tagwarden/tagwarden/internal/policy"
 )
 
-// Source sees container starts. Watch calls emit for each of them, from one
-// goroutine, until ctx ends or there are no more. An error means that the
+// Source sees container starts and ends. Watch calls emit for each of them, one
+// call after the other, until ctx ends or there are no more. An error means that the
 // source could not do its work.
 type Source interface {
-	Watch(ctx context.Context, emit func(event.Start)) error
+	Watch(ctx context.Context, emit func(event.Event)) error
 	String() string
 }
 
 // Sink is told what happened, one call after the other. An error ends the run.
 type Sink interface {
-	// Start is called for every container start.
-	Start(*event.Start) error
+	// Event is called for everything that a source saw, but for the starts
+	// that another one had reported.
+	Event(event.Event) error
 	// Alert is called for every alert that the policy lets through.
 	Alert(*event.Start, falco.Alert) error
 }
@@ -82,13 +83,13 @@ const queue = 1024
 func (e *Engine) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	starts := make(chan event.Start, queue)
+	events := make(chan event.Event, queue)
 	sources, watching := errgroup.WithContext(ctx)
 	for _, src := range e.Sources {
 		sources.Go(func() error {
-			return src.Watch(watching, func(s event.Start) {
+			return src.Watch(watching, func(e event.Event) {
 				select {
-				case starts <- s:
+				case events <- e:
 				case <-watching.Done():
 				}
 			})
@@ -97,16 +98,22 @@ func (e *Engine) Run(ctx context.Context) error {
 	ended := make(chan error, 1)
 	go func() {
 		ended <- sources.Wait()
-		close(starts)
+		close(events)
 	}()
 
 	dup := newDuplicates(len(e.Sources))
 	var failed error
-	for s := range starts {
+	for ev := range events {
 		if failed != nil {
 			continue // The sources end; what they still send is not wanted.
 		}
-		if err := e.judge(&s, dup); err != nil {
+		var err error
+		if s, ok := ev.(*event.Start); ok {
+			err = e.judge(s, dup)
+		} else {
+			err = e.tell(ev)
+		}
+		if err != nil {
 			failed = err
 			cancel()
 		}
@@ -132,8 +139,8 @@ func (e *Engine) judge(s *event.Start, dup *duplicates) error {
 	}
 	e.mu.Unlock()
 	if !again {
-		if err := e.Sink.Start(s); err != nil {
-			return fmt.Errorf("write container start: %w", err)
+		if err := e.tell(s); err != nil {
+			return err
 		}
 	}
 
@@ -166,6 +173,13 @@ func (e *Engine) judge(s *event.Start, dup *duplicates) error {
 	return nil
 }
 
+func (e *Engine) tell(ev event.Event) error {
+	if err := e.Sink.Event(ev); err != nil {
+		return fmt.Errorf("write event: %w", err)
+	}
+	return nil
+}
+
 func (e *Engine) count(f func(*Stats)) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
@@ -185,7 +199,7 @@ func subject(s *event.Start, fields *event.Fields, rule *falco.Rule) policy.Subj
 		Finding:       FindingOf(rule.Tags),
 		Rule:          rule.Name,
 		Namespace:     s.Namespace,
-		Workload:      s.Workload(),
+		Workload:      s.Workload.String(),
 		Image:         fields.ImageName(),
 		ContainerKind: string(s.Kind),
 	}

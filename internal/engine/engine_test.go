@@ -21,9 +21,9 @@ var noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
 // starts is a source that sees the given starts and ends.
 type starts []event.Start
 
-func (s starts) Watch(_ context.Context, emit func(event.Start)) error {
+func (s starts) Watch(_ context.Context, emit func(event.Event)) error {
 	for _, x := range s {
-		emit(x)
+		emit(&x)
 	}
 	return nil
 }
@@ -36,8 +36,10 @@ type sink struct {
 	err error
 }
 
-func (s *sink) Start(x *event.Start) error {
-	s.got = append(s.got, "start "+x.Pod)
+func (s *sink) Event(e event.Event) error {
+	if x, ok := e.(*event.Start); ok {
+		s.got = append(s.got, "start "+x.Pod)
+	}
 	return s.err
 }
 
@@ -73,7 +75,7 @@ func run(t *testing.T, pol string, all bool, sources ...engine.Source) ([]string
 func pod(name, namespace, reference string) event.Start {
 	return event.Start{
 		Time: noon.Add(-time.Second), Source: "kube", Namespace: namespace, Pod: name, Container: "c",
-		Kind: event.Regular, ContainerID: strings.Repeat(name, 16), Reference: reference,
+		Kind: event.Container, ContainerID: strings.Repeat(name, 16), Reference: reference,
 	}
 }
 

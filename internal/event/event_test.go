@@ -19,36 +19,49 @@ func TestAppendAndParse(t *testing.T) {
 	t.Parallel()
 	yes := true
 	want := event.Start{
-		Time: noon, Source: "kube", Existing: true, Node: "n1", Namespace: "shop", Pod: "web-1", PodUID: "u",
+		Time: noon, Source: "kube", Existing: true, Node: "n1", Cluster: "x", Platform: "linux/amd64", Namespace: "shop", Pod: "web-1", PodUID: "u",
 		PodLabels: map[string]string{"app": "web"}, Owner: &event.Owner{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "web", UID: "r"},
+		Workload: event.Workload{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}, Revision: "5d8c",
+		Deployment: &event.Deployment{Time: noon, By: "kubectl", Via: "Helm release web", Cause: "c"}, PullPolicy: "Always",
 		Container: "c", Kind: event.Sidecar, ContainerID: "abc", Runtime: "containerd", RestartCount: 2,
-		Reference: "nginx", Image: "docker.io/library/nginx:1.25.3", ImageID: "docker.io/library/nginx@" + digest, Digest: digest,
+		Reference: "nginx", Image: "docker.io/library/nginx:1.25.3", ImageID: "docker.io/library/nginx@" + digest, Digest: digest, DigestOf: "docker.io/library/nginx",
 		Privileged: &yes, HostNetwork: &yes, HostPID: &yes, HostIPC: &yes,
 	}
-	line, err := event.Append(nil, &want)
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := event.Parse(line)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("start (-want +got):\n%s", diff)
+	for _, want := range []event.Event{
+		&want,
+		&event.Start{Time: noon, ContainerID: "a"},
+		&event.End{Time: noon, Source: "kube", Cluster: "x", ContainerID: "abc"},
+		&event.Synced{Time: noon, Source: "kube", Cluster: "x", Node: "n", Namespace: "shop"},
+		&event.Node{Time: noon, Source: "kube", Name: "n1", Platform: "linux/amd64", Images: [][]string{{digest}}},
+	} {
+		line, err := event.Append(nil, want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := event.Parse(line)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", line, diff)
+		}
 	}
 }
 
 func TestParseRefuses(t *testing.T) {
 	t.Parallel()
 	for line, want := range map[string]string{
-		``:                                     "EOF",
-		`null`:                                 "container_id is missing",
-		`[]`:                                   "not a container start",
-		`{"container_id":"a"}`:                 "time is missing",
-		`{"time":"2026-11-23T12:00:00Z"}`:      "container_id is missing",
-		`{"container_id":"a","referenz":"x"}`:  `unknown field "referenz"`,
-		`{"container_id":"a","time":"monday"}`: "not a container start",
-		`{"container_id":"a","time":"2026-11-23T12:00:00Z"} x`: "text after the object",
+		``:     "EOF",
+		`null`: `schema is ""`,
+		`[]`:   "not an event",
+		`{"schema":"tagwarden.event/v2","time":"2026-11-23T12:00:00Z"}`:                                                           `schema is "tagwarden.event/v2"`,
+		`{"schema":"tagwarden.event/v1","type":"container_start","container":{"id":"a"}}`:                                         "time is missing",
+		`{"schema":"tagwarden.event/v1","type":"container_start","time":"2026-11-23T12:00:00Z"}`:                                  "container.id is missing",
+		`{"schema":"tagwarden.event/v1","type":"container_end","time":"2026-11-23T12:00:00Z","container":{"id":"containerd://"}}`: "container.id is missing",
+		`{"schema":"tagwarden.event/v1","type":"node","time":"2026-11-23T12:00:00Z"}`:                                             "node is missing",
+		`{"schema":"tagwarden.event/v1","type":"party","time":"2026-11-23T12:00:00Z"}`:                                            `unknown type "party"`,
+		`{"schema":"tagwarden.event/v1","type":"container_start","time":"monday"}`:                                                "not an event",
+		`{"schema":"tagwarden.event/v1","type":"container_start","time":"2026-11-23T12:00:00Z","container":{"id":"a"}} x`:         "text after the object",
 	} {
 		if _, err := event.Parse([]byte(line)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: got error %v, want …%s…", line, err, want)
@@ -57,15 +70,17 @@ func TestParseRefuses(t *testing.T) {
 }
 
 func FuzzParse(f *testing.F) {
-	f.Add([]byte(`{"time":"2026-11-23T12:00:00Z","source":"kube","container_id":"a","reference":"nginx","pod_labels":{"a":"b"}}`))
+	f.Add([]byte(`{"schema":"tagwarden.event/v1","type":"container_start","time":"2026-11-23T12:00:00Z","source":"kube","container":{"id":"x://a"},"image":{"requested":"nginx"},"podLabels":{"a":"b"}}`))
 	f.Add([]byte(`{}`))
 	f.Fuzz(func(t *testing.T, line []byte) {
 		s, err := event.Parse(line)
 		if err != nil {
 			return
 		}
-		event.FieldsOf(&s, false)
-		out, err := event.Append(nil, &s)
+		if s, ok := s.(*event.Start); ok {
+			event.FieldsOf(s, false)
+		}
+		out, err := event.Append(nil, s)
 		if err != nil {
 			return // A year that JSON's times cannot have.
 		}
@@ -104,7 +119,7 @@ func TestFields(t *testing.T) {
 	pod := asked("nginx")
 	pod.Namespace, pod.Pod, pod.PodUID, pod.Node, pod.Container, pod.Kind = "shop", "web-1", "u1", "n1", "c", event.Init
 	pod.PodLabels = map[string]string{"pod-template-hash": "5d8c", "app": "web"}
-	pod.Owner = &event.Owner{Kind: "ReplicaSet", Name: "web"}
+	pod.Workload, pod.Revision = event.Workload{Kind: "Deployment", Name: "web"}, "5d8c"
 	for _, tc := range []struct {
 		name     string
 		s        event.Start
@@ -122,7 +137,7 @@ func TestFields(t *testing.T) {
 		{"ids", asked("nginx"), "%container.id|%container.full_id", "0123456789ab|0123456789abcdef"},
 		{"event", asked("nginx"), "%evt.type|%evt.time|%evt.source", "container|12:00:00.000000000|syscall"},
 		{"pod", pod, "%k8s.ns.name|%k8s.pod.name|%k8s.pod.uid|%k8s.pod.label[app]|%k8s.pod.label[x]|%k8s.pod.labels", "shop|web-1|u1|web|<NA>|app:web, pod-template-hash:5d8c"},
-		{"workload", pod, "%tagwarden.workload|%tagwarden.revision|%tagwarden.container.kind|%tagwarden.ephemeral|%tagwarden.production|%tagwarden.node", "ReplicaSet/web|5d8c|init|false|true|n1"},
+		{"workload", pod, "%tagwarden.workload|%tagwarden.revision|%tagwarden.container.kind|%tagwarden.ephemeral|%tagwarden.production|%tagwarden.node", "Deployment/web|5d8c|init|false|true|n1"},
 		{"no pod is null, not empty", node, "%k8s.ns.name|%k8s.pod.name|%tagwarden.production|%tagwarden.ephemeral|%container.privileged", "<NA>|<NA>|<NA>|<NA>|<NA>"},
 	} {
 		if got := render(t, tc.s, tc.template); got != tc.want {

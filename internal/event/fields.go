@@ -77,12 +77,12 @@ var ownFields = []falco.Field{
 	{Name: "tagwarden.reference", Slot: ownReference, Desc: "the image reference that the container was asked to run, byte for byte"},
 	{Name: "tagwarden.class", Slot: ownClass, Desc: "class of that reference: untagged, latest, floating, fixed, digest, invalid"},
 	{Name: "tagwarden.pinned", Slot: ownPinned, Type: falco.Bool, Desc: "whether that reference names a digest"},
-	{Name: "tagwarden.container.kind", Slot: ownKind, Desc: "regular, init, sidecar or ephemeral"},
+	{Name: "tagwarden.container.kind", Slot: ownKind, Desc: "container, init, sidecar or ephemeral"},
 	{Name: "tagwarden.ephemeral", Slot: ownEphemeral, Type: falco.Bool, Desc: "whether it is an ephemeral container, as kubectl debug makes"},
 	{Name: "tagwarden.existing", Slot: ownExisting, Type: falco.Bool, Desc: "whether it ran already before the watch began"},
 	{Name: "tagwarden.source", Slot: ownSource, Desc: "the source that saw the start: kube, containerd"},
 	{Name: "tagwarden.node", Slot: ownNode, Desc: "the node's name"},
-	{Name: "tagwarden.workload", Slot: ownWorkload, Desc: "the pod's controller as Kind/name, or Pod/name"},
+	{Name: "tagwarden.workload", Slot: ownWorkload, Desc: "the pod's top controller as Kind/name, or Pod/name"},
 	{Name: "tagwarden.revision", Slot: ownRevision, Desc: "the hash of the pod template that the pod was made of"},
 	{Name: "tagwarden.production", Slot: ownProduction, Type: falco.Bool, Desc: "whether the policy counts the namespace as production"},
 	{Name: "tagwarden.restarts", Slot: ownRestarts, Type: falco.Int64, Desc: "how often the container had been restarted in place"},
@@ -239,9 +239,9 @@ func (f *Fields) own(slot int) falco.Value {
 	case ownSource:
 		return known(s.Source)
 	case ownWorkload:
-		return known(s.Workload())
+		return known(s.Workload.String())
 	case ownRevision:
-		return known(s.Revision())
+		return known(s.Revision)
 	case ownProduction:
 		if s.Namespace != "" {
 			return falco.BoolValue(f.production)

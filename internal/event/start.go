@@ -1,18 +1,39 @@
-// Package event is the container start: what one container was asked to run,
-// what it runs, and where. Sources make it, rules judge it, and its JSON form
-// is what "tagwarden watch -o events" writes and "--source replay" reads.
+// Package event is what sources see: a container start (what one container was
+// asked to run, what it runs, and where), the end of a container, and what a
+// node says of its images. Sources make events, rules judge starts, and their
+// JSON form is what "tagwarden watch -o events" writes and "--source replay"
+// reads.
 package event
 
 import (
-	"bytes"
-	"encoding/json"
-	"errors"
-	"fmt"
-	"io"
 	"time"
 
 	"github.com/tagwarden/tagwarden/image"
 )
+
+// Event is a [*Start], an [*End], a [*Node] or a [*Synced].
+type Event interface {
+	// At is when it happened, in UTC.
+	At() time.Time
+	event()
+}
+
+// At is when the container started.
+func (s *Start) At() time.Time { return s.Time }
+
+// At is when the container ended.
+func (e *End) At() time.Time { return e.Time }
+
+// At is when the node said it.
+func (n *Node) At() time.Time { return n.Time }
+
+// At is when the source had caught up.
+func (s *Synced) At() time.Time { return s.Time }
+
+func (*Start) event()  {}
+func (*End) event()    {}
+func (*Node) event()   {}
+func (*Synced) event() {}
 
 // Kind says which list of the pod spec a container stands in. It is empty
 // when the source cannot know, as on a node without the API server.
@@ -21,7 +42,7 @@ type Kind string
 // The kinds of container. A sidecar is an init container whose restartPolicy
 // is Always (https://kubernetes.io/docs/concepts/workloads/pods/sidecar-containers/).
 const (
-	Regular   Kind = "regular"
+	Container Kind = "container"
 	Init      Kind = "init"
 	Sidecar   Kind = "sidecar"
 	Ephemeral Kind = "ephemeral"
@@ -29,10 +50,42 @@ const (
 
 // Owner is the controller of a pod, from its ownerReferences.
 type Owner struct {
-	APIVersion string `json:"api_version,omitempty"`
+	APIVersion string `json:"apiVersion,omitempty"`
 	Kind       string `json:"kind"`
 	Name       string `json:"name"`
 	UID        string `json:"uid,omitempty"`
+}
+
+// Workload is the top controller of a pod, such as the Deployment behind its
+// ReplicaSet, or the pod itself where nothing controls it.
+type Workload struct {
+	APIVersion string `json:"apiVersion,omitempty"`
+	Kind       string `json:"kind"`
+	Name       string `json:"name"`
+}
+
+// String names the workload as Kind/name, and is empty where it is not known.
+func (w Workload) String() string {
+	if w.Kind == "" {
+		return ""
+	}
+	return w.Kind + "/" + w.Name
+}
+
+// Deployment is what is known of the act that made a revision of a workload.
+type Deployment struct {
+	// Time is when the revision was made, in UTC: the creation of its
+	// ReplicaSet, ControllerRevision, Job or pod.
+	Time time.Time `json:"time,omitzero"`
+	// By is the field manager that last changed the workload's template at
+	// that time, such as kubectl-edit, helm or argocd-controller. It is what a
+	// client calls itself, not a proven identity.
+	By string `json:"by,omitempty"`
+	// Via is the tool that the workload's labels and annotations name, such as
+	// "Helm release api" or "Argo CD application shop".
+	Via string `json:"via,omitempty"`
+	// Cause is the annotation kubernetes.io/change-cause.
+	Cause string `json:"cause,omitempty"`
 }
 
 // Start is one container start. What a source does not know stays empty, it
@@ -41,63 +94,89 @@ type Owner struct {
 type Start struct {
 	// Time is when the container started, in UTC. Kubernetes gives whole
 	// seconds.
-	Time time.Time `json:"time"`
+	Time time.Time
 	// Source is the name of the source that saw the start: kube, containerd.
-	Source string `json:"source"`
+	Source string
 	// Existing is set when the container ran already before the source began
 	// to watch.
-	Existing bool `json:"existing,omitempty"`
+	Existing bool
 
-	Node      string            `json:"node,omitempty"`
-	Namespace string            `json:"namespace,omitempty"`
-	Pod       string            `json:"pod,omitempty"`
-	PodUID    string            `json:"pod_uid,omitempty"`
-	PodLabels map[string]string `json:"pod_labels,omitempty"`
-	Owner     *Owner            `json:"owner,omitempty"`
+	// Cluster is what the user calls the cluster.
+	Cluster string
+	Node    string
+	// Platform is the node's, as os/architecture[/variant].
+	Platform  string
+	Namespace string
+	Pod       string
+	PodUID    string
+	PodLabels map[string]string
+	Owner     *Owner
+	// Workload and Revision say what the pod belongs to: the revision changes
+	// exactly when somebody deploys. Deployment is what is known of that act.
+	Workload   Workload
+	Revision   string
+	Deployment *Deployment
 
-	Container string `json:"container,omitempty"`
-	Kind      Kind   `json:"kind,omitempty"`
+	// Container is the container's name in the pod.
+	Container string
+	Kind      Kind
 	// ContainerID is the runtime's full id, without its scheme.
-	ContainerID string `json:"container_id"`
+	ContainerID string
 	// Runtime is the runtime's name, such as containerd or cri-o.
-	Runtime      string `json:"runtime,omitempty"`
-	RestartCount int32  `json:"restart_count,omitempty"`
+	Runtime      string
+	RestartCount int32
 
 	// Reference is what was asked for, byte for byte: nginx.
-	Reference string `json:"reference,omitempty"`
+	Reference string
+	// PullPolicy is Always, IfNotPresent or Never.
+	PullPolicy string
 	// Image is what the runtime calls the image, which may be another tag of
 	// the same bytes.
-	Image string `json:"image,omitempty"`
+	Image string
 	// ImageID is the runtime's id for the image as it was reported.
-	ImageID string `json:"image_id,omitempty"`
+	ImageID string
 	// Digest is the digest in ImageID: of an index, a manifest or a config.
-	Digest string `json:"digest,omitempty"`
+	// DigestOf is the repository that stands before it, as the runtime wrote
+	// it; where there is none, the digest is that of a config.
+	Digest, DigestOf string
 
-	Privileged  *bool `json:"privileged,omitempty"`
-	HostNetwork *bool `json:"host_network,omitempty"`
-	HostPID     *bool `json:"host_pid,omitempty"`
-	HostIPC     *bool `json:"host_ipc,omitempty"`
+	Privileged  *bool
+	HostNetwork *bool
+	HostPID     *bool
+	HostIPC     *bool
 }
 
-// Workload names the pod's controller as Kind/name, or the bare pod itself.
-// It is empty when the pod is not known.
-func (s *Start) Workload() string {
-	switch {
-	case s.Owner != nil:
-		return s.Owner.Kind + "/" + s.Owner.Name
-	case s.Pod != "" && s.Source == "kube":
-		return "Pod/" + s.Pod
-	}
-	return ""
+// End says that a container runs no longer.
+type End struct {
+	// Time is when it ended, in UTC, or when that was noticed.
+	Time        time.Time
+	Source      string
+	Cluster     string
+	ContainerID string
 }
 
-// Revision is the hash that changes exactly when somebody deploys: the pod's
-// pod-template-hash or controller-revision-hash label, or "".
-func (s *Start) Revision() string {
-	if h := s.PodLabels["pod-template-hash"]; h != "" {
-		return h
-	}
-	return s.PodLabels["controller-revision-hash"]
+// Node is what a node says of itself.
+type Node struct {
+	Time    time.Time
+	Source  string
+	Cluster string
+	Name    string
+	// Platform is os/architecture[/variant].
+	Platform string
+	// Images has, for each image on the node, the digests by which the
+	// runtime knows it: they all name the same bytes.
+	Images [][]string
+}
+
+// Synced says that a source has reported everything that ran when it began,
+// or began again after a break: what it has not named since, in its scope,
+// runs no longer.
+type Synced struct {
+	Time    time.Time
+	Source  string
+	Cluster string
+	// Node and Namespace are the scope; empty means all of them.
+	Node, Namespace string
 }
 
 // Requested is the reference that the container was asked to run. Where the
@@ -110,35 +189,4 @@ func (s *Start) Requested() (ref image.Reference, known bool, err error) {
 	}
 	ref, err = image.Parse(s.Image)
 	return ref, false, err
-}
-
-// Append adds s to dst as one JSON line.
-func Append(dst []byte, s *Start) ([]byte, error) {
-	line, err := json.Marshal(s)
-	if err != nil {
-		return dst, fmt.Errorf("encode container start %s: %w", s.ContainerID, err)
-	}
-	return append(append(dst, line...), '\n'), nil
-}
-
-// Parse reads one JSON line of a recording. A line without a container id or
-// a time, or with a key that no version of the format had, is an error.
-func Parse(line []byte) (Start, error) {
-	var s Start
-	dec := json.NewDecoder(bytes.NewReader(line))
-	dec.DisallowUnknownFields()
-	if err := dec.Decode(&s); err != nil {
-		return Start{}, fmt.Errorf("not a container start: %w", err)
-	}
-	if _, err := dec.Token(); !errors.Is(err, io.EOF) {
-		return Start{}, errors.New("not a container start: text after the object")
-	}
-	switch {
-	case s.ContainerID == "":
-		return Start{}, errors.New("not a container start: container_id is missing")
-	case s.Time.IsZero():
-		return Start{}, errors.New("not a container start: time is missing")
-	}
-	s.Time = s.Time.UTC()
-	return s, nil
 }

@@ -13,7 +13,7 @@ type Subject struct {
 	Namespace     string
 	Workload      string // kind and name: "Deployment/api"
 	Image         string // the normalised repository: "docker.io/library/nginx"
-	ContainerKind string // regular, init, sidecar or ephemeral
+	ContainerKind string // container, init, sidecar or ephemeral
 }
 
 // An Action is what becomes of a finding or an alert. The zero value is

@@ -31,7 +31,7 @@ func TestFalsePositiveNoteDebugContainers(t *testing.T) {
 	p := policy.Default()
 	debug := policy.Subject{Finding: finding.F01, Rule: mutableTag, Namespace: "production", Image: "docker.io/library/alpine", ContainerKind: "ephemeral"}
 	checkAction(t, p, debug, policy.Mute)
-	for _, kind := range []string{"regular", "init", "sidecar", ""} {
+	for _, kind := range []string{"container", "init", "sidecar", ""} {
 		s := debug
 		s.ContainerKind = kind
 		checkAction(t, p, s, policy.Alert)
@@ -58,7 +58,7 @@ func TestFalsePositiveNoteDevelopmentNamespaces(t *testing.T) {
 		"production": policy.Alert, "prod": policy.Alert, "staging": policy.Alert, "default": policy.Alert,
 		"devops": policy.Alert, "device-api": policy.Alert, "": policy.Alert,
 	} {
-		s := policy.Subject{Finding: finding.TW02, Namespace: namespace, Image: "docker.io/library/nginx", ContainerKind: "regular"}
+		s := policy.Subject{Finding: finding.TW02, Namespace: namespace, Image: "docker.io/library/nginx", ContainerKind: "container"}
 		checkAction(t, p, s, want)
 		s.Finding = finding.TW04
 		checkAction(t, p, s, policy.Alert)
@@ -87,7 +87,7 @@ func TestFalsePositiveNoteBaseInfrastructureImages(t *testing.T) {
 		"registry.k8s.io.example.com/pause":                           policy.Alert,
 		"":                                                            policy.Alert,
 	} {
-		s := policy.Subject{Finding: finding.F01, Namespace: "production", Image: image, ContainerKind: "regular"}
+		s := policy.Subject{Finding: finding.F01, Namespace: "production", Image: image, ContainerKind: "container"}
 		d := checkAction(t, p, s, want)
 		if want == policy.Lower && !strings.Contains(d.Reason, "baseline hardening") {
 			t.Errorf("%s: the reason %q does not say what to do", image, d.Reason)
@@ -244,9 +244,9 @@ func BenchmarkDecide(b *testing.B) {
 	}
 	p := parse(b, exceptions(scopes...))
 	for name, s := range map[string]policy.Subject{
-		"none":   {Finding: finding.F01, Namespace: "web", Workload: "Deployment/web", Image: "docker.io/library/nginx", ContainerKind: "regular"},
-		"nearly": {Finding: finding.F01, Namespace: "pay-all-eu", Workload: "Deployment/web", Image: "ghcr.io/acme/team/web-api-2", ContainerKind: "regular"},
-		"first":  {Finding: finding.F01, Namespace: "pay-all-eu", Workload: "Deployment/web", Image: "ghcr.io/acme/web-api", ContainerKind: "regular"},
+		"none":   {Finding: finding.F01, Namespace: "web", Workload: "Deployment/web", Image: "docker.io/library/nginx", ContainerKind: "container"},
+		"nearly": {Finding: finding.F01, Namespace: "pay-all-eu", Workload: "Deployment/web", Image: "ghcr.io/acme/team/web-api-2", ContainerKind: "container"},
+		"first":  {Finding: finding.F01, Namespace: "pay-all-eu", Workload: "Deployment/web", Image: "ghcr.io/acme/web-api", ContainerKind: "container"},
 	} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
@@ -259,7 +259,7 @@ func BenchmarkDecide(b *testing.B) {
 
 func TestDecideDoesNotAllocate(t *testing.T) {
 	p := parse(t, exceptions("finding: F-01, namespace: p*, image: '**/a*'", "finding: F-01, namespace: pay*"))
-	s := policy.Subject{Finding: finding.F01, Namespace: "payments", Image: "registry.k8s.io/pause", ContainerKind: "regular"}
+	s := policy.Subject{Finding: finding.F01, Namespace: "payments", Image: "registry.k8s.io/pause", ContainerKind: "container"}
 	late := today.AddDate(2, 0, 0) // so that every step is taken
 	if n := testing.AllocsPerRun(100, func() { p.Decide(s, today); p.Decide(s, late) }); n != 0 {
 		t.Errorf("Decide allocates %v times", n)

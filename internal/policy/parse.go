@@ -209,4 +209,4 @@ func convert[T any](r *reader, n *yaml.Node, path string, of func(string) (T, er
 }
 
 // containerKinds are the values of containerKind.
-var containerKinds = []string{"regular", "init", "sidecar", ephemeral}
+var containerKinds = []string{"container", "init", "sidecar", ephemeral}

@@ -85,7 +85,7 @@ func (s *Source) String() string { return "containerd " + s.cfg.Address }
 // starts, until ctx ends. Pod sandboxes are left out. It returns an error
 // when the socket cannot be used at the start; a connection that breaks later
 // is taken up again.
-func (s *Source) Watch(ctx context.Context, emit func(event.Start)) error {
+func (s *Source) Watch(ctx context.Context, emit func(event.Event)) error {
 	if err := s.check(ctx); err != nil {
 		return err
 	}
@@ -161,7 +161,7 @@ func plain(err error) error {
 // watcher is the state of one Watch.
 type watcher struct {
 	*Source
-	emit func(event.Start)
+	emit func(event.Event)
 	// running has the process id of every container that was reported: a
 	// container that is started again keeps its id and gets a new process.
 	running map[string]uint32
@@ -281,7 +281,8 @@ func (w *watcher) handle(ctx context.Context, e *types.Envelope) {
 		if err != nil {
 			w.cfg.Log.WarnContext(ctx, "container not readable, reported by its id alone", "container", started.GetContainerID(), "error", plain(err))
 			w.running[started.GetContainerID()] = started.GetPid()
-			w.emit(w.bare(started.GetContainerID(), e.GetTimestamp().AsTime()))
+			s := w.bare(started.GetContainerID(), e.GetTimestamp().AsTime())
+			w.emit(&s)
 		}
 	case "/tasks/delete":
 		var ended eventtypes.TaskDelete
@@ -289,6 +290,7 @@ func (w *watcher) handle(ctx context.Context, e *types.Envelope) {
 		if err := e.GetEvent().UnmarshalTo(&ended); err == nil && (ended.GetID() == "" || ended.GetID() == ended.GetContainerID()) {
 			if w.running[ended.GetContainerID()] == ended.GetPid() {
 				delete(w.running, ended.GetContainerID())
+				w.emit(&event.End{Time: e.GetTimestamp().AsTime().UTC(), Source: "containerd", ContainerID: ended.GetContainerID()})
 			}
 		}
 	}
@@ -328,6 +330,6 @@ func (w *watcher) report(ctx context.Context, id string, pid uint32, started tim
 			s.PodLabels = podLabels(got.GetContainer().GetLabels())
 		}
 	}
-	w.emit(s)
+	w.emit(&s)
 	return nil
 }

@@ -84,7 +84,7 @@ func (s *Source) String() string { return "kube " + s.host }
 // watch is taken up again, and what started meanwhile is found in the pods'
 // status. It returns an error when the cluster cannot be asked at the start,
 // else nil at the end of ctx. emit is called from one goroutine at a time.
-func (s *Source) Watch(ctx context.Context, emit func(event.Start)) error {
+func (s *Source) Watch(ctx context.Context, emit func(event.Event)) error {
 	if err := s.check(ctx); err != nil {
 		return err
 	}

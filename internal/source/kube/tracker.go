@@ -93,7 +93,7 @@ const known = 4
 // tracker turns pod states into starts. It remembers, for every container of
 // every living pod, the ids it has seen.
 type tracker struct {
-	emit func(event.Start)
+	emit func(event.Event)
 
 	mu   sync.Mutex
 	pods map[types.UID]map[containerKey][known]string
@@ -103,7 +103,7 @@ type tracker struct {
 // matched by name, and names are unique across all lists.
 type containerKey string
 
-func newTracker(emit func(event.Start)) *tracker {
+func newTracker(emit func(event.Event)) *tracker {
 	return &tracker{emit: emit, pods: map[types.UID]map[containerKey][known]string{}}
 }
 
@@ -166,7 +166,8 @@ func (t *tracker) note(pod *corev1.Pod, status *corev1.ContainerStatus, ids *[kn
 	copy(ids[1:], ids[:known-1])
 	ids[0] = id
 	if report && started.Unix() > 0 {
-		t.emit(start(pod, status, id, started, existing))
+		s := start(pod, status, id, started, existing)
+		t.emit(&s)
 	}
 }
 
@@ -201,6 +202,10 @@ func start(pod *corev1.Pod, status *corev1.ContainerStatus, id string, started m
 	}
 	if owner := metav1.GetControllerOfNoCopy(pod); owner != nil {
 		s.Owner = &event.Owner{APIVersion: owner.APIVersion, Kind: owner.Kind, Name: owner.Name, UID: string(owner.UID)}
+		s.Workload = event.Workload{APIVersion: owner.APIVersion, Kind: owner.Kind, Name: owner.Name}
+		s.Revision = firstOf(pod.Labels["pod-template-hash"], pod.Labels["controller-revision-hash"])
+	} else {
+		s.Workload = event.Workload{APIVersion: "v1", Kind: "Pod", Name: pod.Name}
 	}
 	if id != status.ContainerID {
 		// The one before. Its image is not kept by the API: with that of its
@@ -208,8 +213,8 @@ func start(pod *corev1.Pod, status *corev1.ContainerStatus, id string, started m
 		s.RestartCount = max(0, s.RestartCount-1)
 	} else {
 		s.Image, s.ImageID = status.Image, status.ImageID
-		if _, digest, ok := image.FromImageID(status.ImageID); ok {
-			s.Digest = digest.String()
+		if name, digest, ok := image.FromImageID(status.ImageID); ok {
+			s.Digest, s.DigestOf = digest.String(), name
 		}
 	}
 	s.Reference, s.Kind, s.Privileged = asked(pod, status.Name)
@@ -221,7 +226,7 @@ func start(pod *corev1.Pod, status *corev1.ContainerStatus, id string, started m
 func asked(pod *corev1.Pod, name string) (reference string, kind event.Kind, privileged *bool) {
 	for i := range pod.Spec.Containers {
 		if c := &pod.Spec.Containers[i]; c.Name == name {
-			return c.Image, event.Regular, isPrivileged(c.SecurityContext)
+			return c.Image, event.Container, isPrivileged(c.SecurityContext)
 		}
 	}
 	for i := range pod.Spec.InitContainers {

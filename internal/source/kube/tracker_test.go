@@ -98,7 +98,8 @@ func TestTrackerEmitsEveryStartOnce(t *testing.T) {
 		t.Run(tc.name, func(t *testing.T) {
 			t.Parallel()
 			var got []string
-			tr := newTracker(func(s event.Start) {
+			tr := newTracker(func(e event.Event) {
+				s := e.(*event.Start)
 				id := s.ContainerID
 				if s.Existing {
 					id += "!"
@@ -124,7 +125,7 @@ func TestTrackerEmitsEveryStartOnce(t *testing.T) {
 
 func TestTrackerForgetsDeletedPods(t *testing.T) {
 	t.Parallel()
-	tr := newTracker(func(event.Start) {})
+	tr := newTracker(func(event.Event) {})
 	for i := range 100 {
 		pod := web(fmt.Sprint(i), running("a"))
 		tr.see(pod, false)
@@ -174,17 +175,19 @@ func TestStartSaysWhatTheSpecAskedFor(t *testing.T) {
 	want := map[string]event.Start{
 		"init":  {Kind: event.Init, Reference: "init:1", Privileged: &no},
 		"side":  {Kind: event.Sidecar, Reference: "side:1", Privileged: &no},
-		"web":   {Kind: event.Regular, Reference: "nginx", Privileged: &yes},
+		"web":   {Kind: event.Container, Reference: "nginx", Privileged: &yes},
 		"debug": {Kind: event.Ephemeral, Reference: "busybox", Privileged: &no},
 	}
 	for name, w := range want {
 		w.Time, w.Source, w.Node, w.Namespace, w.Pod, w.PodUID = epoch.Time, "kube", "n1", "shop", "web-5d8c-x", "u1"
 		w.PodLabels = pod.Labels
 		w.Owner = &event.Owner{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "web-5d8c", UID: "r1"}
+		w.Workload, w.Revision = event.Workload{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "web-5d8c"}, "5d8c"
 		w.Container, w.ContainerID, w.Runtime, w.RestartCount = name, "id-"+name, "containerd", 3
 		// Another tag of the same bytes: what the status says is not what
 		// was asked for.
-		w.Image, w.ImageID, w.Digest = "docker.io/library/nginx:1.25.3", "docker.io/library/nginx@"+digest, digest
+		w.Image, w.ImageID = "docker.io/library/nginx:1.25.3", "docker.io/library/nginx@"+digest
+		w.Digest, w.DigestOf = digest, "docker.io/library/nginx"
 		w.HostNetwork, w.HostPID, w.HostIPC = &no, &yes, &no
 		want[name] = w
 	}
@@ -193,7 +196,7 @@ func TestStartSaysWhatTheSpecAskedFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	newTracker(func(s event.Start) { got[s.Container] = s }).see(slim.(*corev1.Pod), false)
+	newTracker(func(e event.Event) { s := e.(*event.Start); got[s.Container] = *s }).see(slim.(*corev1.Pod), false)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("starts (-want +got):\n%s", diff)
 	}
@@ -206,7 +209,7 @@ func TestTheImageOfAContainerThatIsGoneIsNotGuessed(t *testing.T) {
 	status := after(running("b"), "a")
 	status.ImageID = "docker.io/library/nginx@sha256:4bcff63911fcb4448bd4fdacec207030997caf25e9bea4045fa6c8c44de311d1"
 	var got []event.Start
-	newTracker(func(s event.Start) { got = append(got, s) }).see(web("1", status), false)
+	newTracker(func(e event.Event) { got = append(got, *e.(*event.Start)) }).see(web("1", status), false)
 	if len(got) != 2 {
 		t.Fatalf("got %d starts, want 2", len(got))
 	}
@@ -225,7 +228,7 @@ func BenchmarkPodUpdate(b *testing.B) {
 		pod.Spec.Volumes = append(pod.Spec.Volumes, corev1.Volume{Name: fmt.Sprint("v", i)})
 		pod.Spec.Containers[0].Env = append(pod.Spec.Containers[0].Env, corev1.EnvVar{Name: fmt.Sprint("E", i), Value: "x"})
 	}
-	tr := newTracker(func(event.Start) {})
+	tr := newTracker(func(event.Event) {})
 	b.Run("trim", func(b *testing.B) {
 		b.ReportAllocs()
 		for b.Loop() {

@@ -1,4 +1,4 @@
-// Package replay is the source that reads container starts from a recording:
+// Package replay is the source that reads events from a recording:
 // JSON lines as "tagwarden watch -o events" writes them.
 package replay
 
@@ -33,7 +33,7 @@ func New(name string, pace float64, open func() (io.ReadCloser, error)) *Source 
 // String names the source for people.
 func (s *Source) String() string { return "replay " + s.name }
 
-// LineError is a line of a recording that is not a container start.
+// LineError is a line of a recording that is no event.
 type LineError struct {
 	Name string // of the recording
 	Line int    // counted from 1
@@ -44,10 +44,10 @@ func (e *LineError) Error() string { return fmt.Sprintf("%s:%d: %v", e.Name, e.L
 
 func (e *LineError) Unwrap() error { return e.Err }
 
-// Watch emits the starts of the recording in its order. A line that cannot be
+// Watch emits the events of the recording in its order. A line that cannot be
 // read does not stop it: all good lines are emitted, and the errors of the
 // others come back together, each as a [LineError], the first 20 of them.
-func (s *Source) Watch(ctx context.Context, emit func(event.Start)) error {
+func (s *Source) Watch(ctx context.Context, emit func(event.Event)) error {
 	r, err := s.open()
 	if err != nil {
 		return err
@@ -60,9 +60,9 @@ func (s *Source) Watch(ctx context.Context, emit func(event.Start)) error {
 	skipped := 0
 	var last time.Time
 	for line := range lines.All(r) {
-		start, err := event.Start{}, line.Err
+		ev, err := event.Event(nil), line.Err
 		if err == nil {
-			start, err = event.Parse(line.Text)
+			ev, err = event.Parse(line.Text)
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -73,19 +73,19 @@ func (s *Source) Watch(ctx context.Context, emit func(event.Start)) error {
 		case err != nil:
 			bad = append(bad, &LineError{s.name, line.Number, err})
 			continue
-		case !s.wait(ctx, last, start.Time):
+		case !s.wait(ctx, last, ev.At()):
 			return nil
 		}
-		last = start.Time
-		emit(start)
+		last = ev.At()
+		emit(ev)
 	}
 	if skipped > 0 {
-		bad = append(bad, fmt.Errorf("%s: %d more lines are not container starts", s.name, skipped))
+		bad = append(bad, fmt.Errorf("%s: %d more lines are no events", s.name, skipped))
 	}
 	return errors.Join(bad...)
 }
 
-// wait lets the time between two starts pass; it is false when ctx ended.
+// wait lets the time between two events pass; it is false when ctx ended.
 func (s *Source) wait(ctx context.Context, last, next time.Time) bool {
 	if s.pace <= 0 || last.IsZero() || !next.After(last) {
 		return ctx.Err() == nil

@@ -18,14 +18,24 @@ func source(pace float64, text string) *replay.Source {
 }
 
 const (
-	a = `{"time":"2026-11-23T12:00:00Z","container_id":"a"}` + "\n"
-	b = `{"time":"2026-11-23T12:00:10Z","container_id":"b"}` + "\n"
+	a = `{"schema":"tagwarden.event/v1","type":"container_start","time":"2026-11-23T12:00:00Z","container":{"id":"a"}}` + "\n"
+	b = `{"schema":"tagwarden.event/v1","type":"container_end","time":"2026-11-23T12:00:10Z","container":{"id":"b"}}` + "\n"
 )
+
+func id(e event.Event) string {
+	switch e := e.(type) {
+	case *event.Start:
+		return e.ContainerID
+	case *event.End:
+		return e.ContainerID
+	}
+	return "?"
+}
 
 func ids(t *testing.T, s *replay.Source) (string, error) {
 	t.Helper()
 	got := ""
-	err := s.Watch(t.Context(), func(s event.Start) { got += s.ContainerID })
+	err := s.Watch(t.Context(), func(e event.Event) { got += id(e) })
 	return got, err
 }
 
@@ -70,7 +80,7 @@ func TestEndOfContextEndsAPause(t *testing.T) {
 		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
 		defer cancel()
 		got := ""
-		if err := source(1, a+b).Watch(ctx, func(s event.Start) { got += s.ContainerID }); err != nil || got != "a" {
+		if err := source(1, a+b).Watch(ctx, func(e event.Event) { got += id(e) }); err != nil || got != "a" {
 			t.Errorf("got %q, %v, want a and no error", got, err)
 		}
 	})

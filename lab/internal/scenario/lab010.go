@@ -30,7 +30,7 @@ func mutableTags(ctx context.Context, on *Stage) ([]verdict.Expect, error) {
 		if err := on.kubectlRun(ctx, p); err != nil {
 			return nil, err
 		}
-		e, err := on.expect(ctx, "default", p.name, verdict.Expect{Image: p.image, Kind: "regular", Starts: 1, Alert: p.alert})
+		e, err := on.expect(ctx, "default", p.name, verdict.Expect{Image: p.image, Kind: "container", Starts: 1, Alert: p.alert})
 		if err != nil {
 			return nil, err
 		}

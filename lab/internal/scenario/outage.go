@@ -115,7 +115,7 @@ func (on *Stage) outage(ctx context.Context, ns, part string, meanwhile func(ctx
 		{Pod: late, Image: "nginx", Starts: 1, IDs: []string{lastID}, Alert: true},
 	}
 	for i, e := range expects {
-		e.Kind = "regular"
+		e.Kind = "container"
 		if expects[i], err = on.expect(ctx, ns, e.Pod, e); err != nil {
 			return nil, err
 		}

@@ -37,7 +37,7 @@ func misleadingStatus(ctx context.Context, on *Stage) ([]verdict.Expect, error) 
 		if err != nil {
 			return nil, err
 		}
-		e.Kind, e.Starts, e.IDs = "regular", 1, []string{id}
+		e.Kind, e.Starts, e.IDs = "container", 1, []string{id}
 		if e, err = on.expect(ctx, ns, e.Pod, e); err != nil {
 			return nil, err
 		}
@@ -80,7 +80,7 @@ func kinds(ctx context.Context, on *Stage) ([]verdict.Expect, error) {
 	for _, e := range []verdict.Expect{
 		{Container: "setup", Image: "init:1.0.0", Kind: "init"},
 		{Container: "proxy", Image: "nginx:latest", Kind: "sidecar", Alert: true},
-		{Container: "web", Image: "nginx:1.25.3", Kind: "regular"},
+		{Container: "web", Image: "nginx:1.25.3", Kind: "container"},
 		// The default policy lets people debug from any image. Only the API
 		// server says that a container is ephemeral.
 		{Container: "debugger", Image: "nginx", Kind: "ephemeral", Alert: true, Muted: []string{"kube"}},
@@ -131,7 +131,7 @@ func restarts(ctx context.Context, on *Stage) ([]verdict.Expect, error) {
 	if err != nil {
 		return nil, err
 	}
-	e, err := on.expect(ctx, ns, pod, verdict.Expect{Image: image, Kind: "regular", Starts: starts, IDs: []string{id}, Alert: true})
+	e, err := on.expect(ctx, ns, pod, verdict.Expect{Image: image, Kind: "container", Starts: starts, IDs: []string{id}, Alert: true})
 	return []verdict.Expect{e}, err
 }
 
@@ -200,7 +200,7 @@ func replaced(ctx context.Context, on *Stage) ([]verdict.Expect, error) {
 		if err != nil {
 			return nil, err
 		}
-		e, err := on.expect(ctx, ns, pod, verdict.Expect{Image: image, Kind: "regular", Digest: digest, Starts: 1, IDs: []string{id}, Alert: floating})
+		e, err := on.expect(ctx, ns, pod, verdict.Expect{Image: image, Kind: "container", Digest: digest, Starts: 1, IDs: []string{id}, Alert: floating})
 		if err != nil {
 			return nil, err
 		}

@@ -13,17 +13,42 @@ import (
 // A Start is the part of a line of "tagwarden watch -o events" that is
 // compared.
 type Start struct {
-	Namespace   string `json:"namespace"`
-	Pod         string `json:"pod"`
-	PodUID      string `json:"pod_uid"`
-	Container   string `json:"container"`
-	Kind        string `json:"kind"`
-	ContainerID string `json:"container_id"`
-	Reference   string `json:"reference"`
-	Image       string `json:"image"`
-	ImageID     string `json:"image_id"`
-	Digest      string `json:"digest"`
-	Existing    bool   `json:"existing"`
+	Namespace   string
+	Pod         string
+	PodUID      string
+	Container   string
+	Kind        string
+	ContainerID string
+	Reference   string
+	Image       string
+	ImageID     string
+	Digest      string
+	Existing    bool
+}
+
+// Starts decodes the container starts among the events of data, in their
+// order.
+func Starts(data []byte) ([]Start, error) {
+	type line struct {
+		Type, Namespace, Pod, PodUID string
+		Existing                     bool
+		Container                    struct{ Name, Kind, ID string }
+		Image                        struct{ Requested, Status, ID, RunningDigest string }
+	}
+	lines, err := Lines[line](data)
+	var starts []Start
+	for _, l := range lines {
+		if l.Type != "container_start" {
+			continue
+		}
+		_, id, _ := strings.Cut(l.Container.ID, "://")
+		starts = append(starts, Start{
+			Namespace: l.Namespace, Pod: l.Pod, PodUID: l.PodUID, Container: l.Container.Name, Kind: l.Container.Kind,
+			ContainerID: id, Reference: l.Image.Requested, Image: l.Image.Status, ImageID: l.Image.ID,
+			Digest: l.Image.RunningDigest, Existing: l.Existing,
+		})
+	}
+	return starts, err
 }
 
 // An Alert is the part of an alert in Falco's JSON form that is compared.

@@ -72,8 +72,8 @@ func TestCheck(t *testing.T) {
 		{"muted elsewhere", with(lab010, func(e *Expect) { e.Muted = []string{"kube"} }), Reports{Source: "containerd", Starts: []Start{start}}, "0 alerts, want 1", "start, no alert"},
 		{
 			"wrong kind", with(lab010, func(e *Expect) { e.Kind = "init" }),
-			Reports{Starts: []Start{with(start, func(s *Start) { s.Kind = "regular" })}, Alerts: []Alert{alert}},
-			`kind "regular", want "init"`, "start, alert",
+			Reports{Starts: []Start{with(start, func(s *Start) { s.Kind = "container" })}, Alerts: []Alert{alert}},
+			`kind "container", want "init"`, "start, alert",
 		},
 		{"another pod's", with(lab010, func(e *Expect) { e.Pod, e.Starts, e.Alert = "other", 0, false }), Reports{Starts: []Start{start}, Alerts: []Alert{alert}}, "", "nothing"},
 	}
@@ -137,12 +137,12 @@ func TestUnexpectedReports(t *testing.T) {
 	}
 }
 
-func TestLinesLeavesOutWhatIsStillWritten(t *testing.T) {
-	got, err := Lines[Start]([]byte("{\"pod\":\"a\"}\n\n{\"pod\":\"b\"}\n{\"po"))
+func TestStartsLeavesOutWhatIsStillWritten(t *testing.T) {
+	got, err := Starts([]byte("{\"type\":\"container_start\",\"pod\":\"a\"}\n\n{\"type\":\"container_end\"}\n{\"type\":\"container_start\",\"pod\":\"b\"}\n{\"po"))
 	if err != nil || len(got) != 2 || got[1].Pod != "b" {
 		t.Errorf("Lines = %+v, %v; want a and b", got, err)
 	}
-	if _, err := Lines[Start]([]byte("no json\n")); err == nil {
+	if _, err := Starts([]byte("no json\n")); err == nil {
 		t.Error("a line that is no JSON is accepted")
 	}
 }

@@ -131,11 +131,11 @@ func (w *Watchers) Alive() error {
 func (w *Watchers) Reports() ([]verdict.Reports, error) {
 	var all []verdict.Reports
 	for _, source := range w.Sources {
-		starts, err := read[verdict.Start](w.file(name(source, "events"), "stdout"))
+		starts, err := read(w.file(name(source, "events"), "stdout"), verdict.Starts)
 		if err != nil {
 			return nil, err
 		}
-		alerts, err := read[verdict.Alert](w.file(name(source, "json"), "stdout"))
+		alerts, err := read(w.file(name(source, "json"), "stdout"), verdict.Lines[verdict.Alert])
 		if err != nil {
 			return nil, err
 		}
@@ -144,7 +144,7 @@ func (w *Watchers) Reports() ([]verdict.Reports, error) {
 	return all, nil
 }
 
-func read[T any](file string) ([]T, error) {
+func read[T any](file string, decode func([]byte) ([]T, error)) ([]T, error) {
 	data, err := os.ReadFile(file)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -152,7 +152,7 @@ func read[T any](file string) ([]T, error) {
 	if err != nil {
 		return nil, err
 	}
-	lines, err := verdict.Lines[T](data)
+	lines, err := decode(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
 	}
