@@ -16,8 +16,8 @@ const Schema = "tagwarden.event/v1"
 
 // The types of recorded events.
 const (
-	typeStart = "container_start"
-	typeEnd   = "container_end"
+	typeStart  = "container_start"
+	typeEnd    = "container_end"
 	typeNode   = "node"
 	typeSynced = "synced"
 )
