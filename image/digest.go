@@ -95,17 +95,19 @@ func (d Digest) Hex() string {
 // FromImageID reads what a Kubernetes container status calls imageID. The
 // forms that runtimes give:
 //
-//	docker.io/library/nginx@sha256:…                containerd, CRI-O
-//	docker-pullable://nginx@sha256:…                dockershim, of a pulled image
-//	docker://sha256:…, sha256:…, 64 hex digits      an image id: a config digest
+//	docker.io/library/nginx@sha256:…     containerd, CRI-O: an index or a manifest
+//	docker-pullable://nginx@sha256:…     dockershim, cri-dockerd: the same
+//	sha256:…                             containerd, of an imported image: a config
+//	64 hex digits                        CRI-O, may be after a restart: a config
+//	docker://sha256:…                    dockershim, cri-dockerd: Docker's image id
 //
-// CRI-O writes its image id without an algorithm, and may change from the
-// first form to it when it is restarted.
+// Docker's image id is a config digest, but that of an index or a manifest
+// where Docker keeps images in containerd's store: [ContentFromImageID] tells
+// what is certain.
 //
 // name is the repository as the runtime wrote it, or "" where the form has
-// none; then d is the digest of a config, else that of an index or a manifest.
-// ok is false where there is no digest, as while a container waits, and where
-// what stands before it is not a repository.
+// none. ok is false where there is no digest, as while a container waits, and
+// where what stands before it is not a repository.
 func FromImageID(s string) (name string, d Digest, ok bool) {
 	if _, after, found := strings.Cut(s, "://"); found {
 		s = after
@@ -124,4 +126,20 @@ func FromImageID(s string) (name string, d Digest, ok bool) {
 		return "", "", false
 	}
 	return name, d, true
+}
+
+// ContentFromImageID is what an imageID says of its digest, for
+// [Identities.Add]: the kind is [KindConfig] where the form has no repository
+// and is not Docker's, and then it is for the platform on of the node that
+// wrote it. Every other form leaves the kind unknown. ok is that of
+// [FromImageID].
+func ContentFromImageID(s string, on Platform) (c Content, ok bool) {
+	name, d, ok := FromImageID(s)
+	if !ok {
+		return Content{}, false
+	}
+	if name == "" && !strings.HasPrefix(s, "docker") {
+		return Content{Digest: d, Kind: KindConfig, Platform: on}, true
+	}
+	return Content{Digest: d}, true
 }

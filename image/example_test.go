@@ -68,3 +68,21 @@ func ExampleFromImageID() {
 	fmt.Println(name, digest.Algorithm(), digest.Hex()[:12], ok)
 	// Output: nginx sha256 4bcff63911fc true
 }
+
+func ExampleIdentities() {
+	const (
+		index  = image.Digest("sha256:3dae000000000000000000000000000000000000000000000000000000000000")
+		single = image.Digest("sha256:dae7000000000000000000000000000000000000000000000000000000000000")
+		config = image.Digest("sha256:c0ff000000000000000000000000000000000000000000000000000000000000")
+	)
+	node := image.Platform{OS: "linux", Architecture: "amd64"}
+	ids := image.NewIdentities()
+	fmt.Println(ids.Compare(index, single, node))
+
+	ids.Add(image.Content{Digest: index, Kind: image.KindIndex, Children: []image.Child{{Digest: single, Platform: node}}})
+	ids.Add(image.Content{Digest: single, Kind: image.KindManifest, Platform: node, Config: config})
+	fmt.Println(ids.Compare(index, single, node))
+	// Output:
+	// cannot tell it is not known what sha256:3dae00000000 is
+	// same both have the same config
+}

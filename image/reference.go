@@ -1,6 +1,7 @@
 // Package image holds image references: what a pod, a Dockerfile or a command
 // line asks a container runtime to run, and how far such a name can be relied
-// on.
+// on. It also holds their digests, and [Identities] tells which of them stand
+// for the same bytes.
 //
 // The grammar is that of the OCI distribution spec (1.1, "Pulling manifests":
 // <name>, <reference>) with the registry and the short names that
