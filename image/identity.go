@@ -52,6 +52,32 @@ type Content struct {
 	Children []Child
 }
 
+// ChildrenFor lists the children of an index that a runtime on a platform may
+// take: those for the very platform, or else those that match it. On a node
+// whose variant is not known, that can be several. The zero Platform has all
+// but the attestations.
+func (c Content) ChildrenFor(on Platform) []Child {
+	on = on.normal()
+	children := normalised(c.Children)
+	exact := hasExactly(children, on)
+	var list []Child
+	for i := range children {
+		if children[i].isFor(on, exact) {
+			list = append(list, c.Children[i])
+		}
+	}
+	return list
+}
+
+// normalised is a copy of children with their platforms in one spelling.
+func normalised(children []Child) []Child {
+	list := slices.Clone(children)
+	for i := range list {
+		list[i].Platform = list[i].Platform.normal()
+	}
+	return list
+}
+
 // Relation is the answer to whether two digests stand for the same bytes.
 type Relation uint8
 
@@ -198,10 +224,7 @@ func (e *entry) merge(c Content) {
 		e.disputed = true
 	case e.Kind == KindIndex && len(e.Children) == 0:
 		e.Children = slices.Clone(c.Children)
-		e.children = slices.Clone(c.Children)
-		for i := range e.children {
-			e.children[i].Platform = e.children[i].Platform.normal()
-		}
+		e.children = normalised(c.Children)
 	case e.Kind == KindIndex && len(c.Children) > 0 && !slices.Equal(e.Children, c.Children):
 		e.disputed = true
 	}
@@ -407,7 +430,7 @@ func (s *Identities) resolve(e *entry, on Platform, depth int) resolved {
 // resolveIndex takes what all children for the platform agree on.
 func (s *Identities) resolveIndex(e *entry, on Platform, depth int) resolved {
 	var all resolved
-	exact := e.hasExactly(on)
+	exact := hasExactly(e.children, on)
 	for i := range e.children {
 		if !e.children[i].isFor(on, exact) {
 			continue
@@ -426,12 +449,12 @@ func (s *Identities) resolveIndex(e *entry, on Platform, depth int) resolved {
 
 // hasExactly reports whether there is a child for the very platform, so that
 // those for another variant are not meant.
-func (e *entry) hasExactly(on Platform) bool {
+func hasExactly(children []Child, on Platform) bool {
 	if !on.exact() {
 		return false
 	}
-	for i := range e.children {
-		if e.children[i].Platform == on {
+	for i := range children {
+		if children[i].Platform == on {
 			return true
 		}
 	}
@@ -447,7 +470,7 @@ func (c *Child) isFor(on Platform, exact bool) bool {
 // onlyChild is the child that is for the platform, if there is just one, and
 // found reports whether there is any.
 func (e *entry) onlyChild(on Platform) (only Digest, found bool) {
-	exact := e.hasExactly(on)
+	exact := hasExactly(e.children, on)
 	for i := range e.children {
 		c := &e.children[i]
 		switch {
@@ -642,7 +665,7 @@ func (s *Identities) missing(d Digest, on Platform, depth int) (found []Digest, 
 	case e.Kind != KindIndex:
 		return nil, false
 	}
-	exact := e.hasExactly(on)
+	exact := hasExactly(e.children, on)
 	for i := range e.children {
 		if c := &e.children[i]; c.isFor(on, exact) {
 			more, _ := s.missing(c.Digest, on, depth-1)

@@ -279,6 +279,24 @@ func TestContentOf(t *testing.T) {
 	}
 }
 
+func TestChildrenFor(t *testing.T) {
+	t.Parallel()
+	x := index("x", "a", amd64, "a3", image.Platform{OS: "linux", Architecture: "x86_64", Variant: "v3"}, "sbom", att,
+		"6", image.Platform{OS: "linux", Architecture: "arm", Variant: "v6"}, "7", image.Platform{OS: "linux", Architecture: "arm", Variant: "v7"})
+	for on, want := range map[image.Platform][]image.Child{
+		amd64: x.Children[:1],
+		{OS: "linux", Architecture: "amd64", Variant: "v3"}: x.Children[1:2],
+		{OS: "linux", Architecture: "arm"}:                  x.Children[3:],
+		{OS: "linux", Architecture: "armhf"}:                x.Children[4:],
+		arm64:                                               nil,
+		anyOS:                                               {x.Children[0], x.Children[1], x.Children[3], x.Children[4]},
+	} {
+		if diff := cmp.Diff(want, x.ChildrenFor(on)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", on, diff)
+		}
+	}
+}
+
 func TestContentFromImageID(t *testing.T) {
 	t.Parallel()
 	for in, want := range map[string]image.Kind{
