@@ -19,10 +19,10 @@ const module = "github.com/tagwarden/tagwarden/"
 // layers lists our packages from the bottom up. A package may import only
 // packages of a lower layer; packages of one layer do not know each other.
 var layers = [][]string{
-	{"image", "falco", "internal/finding", "internal/lines", "internal/version"},
+	{"image", "falco", "internal/finding", "internal/lines", "internal/when", "internal/version"},
 	{"internal/policy", "internal/event", "internal/workload"},
 	{"internal/history"},
-	{"internal/source/kube", "internal/source/containerd", "internal/source/replay", "rules"},
+	{"internal/drift", "internal/source/kube", "internal/source/containerd", "internal/source/replay", "rules"},
 	{"internal/engine"},
 	{"internal/cli"},
 	{"cmd/tagwarden"},

@@ -5,15 +5,18 @@ package engine
 import (
 	"context"
 	"errors"
-	"fmt"
+	"iter"
+	"log/slog"
 	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
 	"github.com/tagwarden/tagwarden/falco"
+	"github.com/tagwarden/tagwarden/image"
 	"github.com/tagwarden/tagwarden/internal/event"
 	"github.com/tagwarden/tagwarden/internal/finding"
+	"github.com/tagwarden/tagwarden/internal/history"
 	"github.com/tagwarden/tagwarden/internal/policy"
 )
 
@@ -34,7 +37,35 @@ type Sink interface {
 	Alert(*event.Start, falco.Alert) error
 }
 
-// Engine is one watcher. All fields but the last two must be set.
+// History remembers what ran beyond the life of an engine.
+type History interface {
+	// Running yields the containers that ran when it was last written.
+	Running(ctx context.Context) iter.Seq2[history.Container, error]
+	// Seen returns what was seen of a subject.
+	Seen(ctx context.Context, of history.Subject) ([]history.Seen, error)
+	// Findings returns what was raised about a subject.
+	Findings(ctx context.Context, of history.Subject) ([]finding.Finding, error)
+	// Approved returns the digests that are expected for a reference, as it is
+	// written in the spec.
+	Approved(ctx context.Context, of history.Subject, reference string) ([]string, error)
+	// Unsent returns the alerts that may not have reached the sink.
+	Unsent(ctx context.Context) ([]history.Alert, error)
+	// Write keeps a batch: once it has returned, the batch outlives the
+	// process.
+	Write(ctx context.Context, b *history.Batch) error
+}
+
+// Resolver asks registries. Its answers may come late, and never block a
+// start from being judged.
+type Resolver interface {
+	// Content returns what is behind a digest: of an index, also what is behind
+	// its entry for the platform.
+	Content(ctx context.Context, repository image.Reference, d image.Digest, on image.Platform) ([]image.Content, error)
+	// Resolve returns the digest that a reference has now.
+	Resolve(ctx context.Context, ref image.Reference) (image.Digest, error)
+}
+
+// Engine is one watcher. The first five fields must be set.
 type Engine struct {
 	Sources []Source
 	Rules   *falco.Ruleset
@@ -42,6 +73,20 @@ type Engine struct {
 	Sink    Sink
 	// Now is the clock that exceptions expire by.
 	Now func() time.Time
+
+	// History is what ran before; without one, drift is found within one run
+	// only.
+	History History
+	// Resolver tells whether two digests are the same bytes; without one, only
+	// what nodes say of their images does.
+	Resolver Resolver
+	// CheckTags is how often the references that run are resolved anew; 0 means
+	// never.
+	CheckTags time.Duration
+	// Cluster is the name of the cluster in the history.
+	Cluster string
+	// Log hears what the operator should know.
+	Log *slog.Logger
 
 	// Hostname stands in an alert where the start's node is not known.
 	Hostname string
@@ -63,6 +108,12 @@ type Stats struct {
 	// Muted are the alerts that the policy kept back, Lowered those that it
 	// gave a lower priority.
 	Muted, Lowered int
+	// Findings are those of the alerts that are about bytes that changed.
+	Findings int
+	// Undecided are starts whose digest could not be compared.
+	Undecided int
+	// Unresolved are references that no registry gave a digest for.
+	Unresolved int
 	// Lag is how long after its start the last container was judged. A
 	// container that ran before has none.
 	Lag time.Duration
@@ -101,83 +152,19 @@ func (e *Engine) Run(ctx context.Context) error {
 		close(events)
 	}()
 
-	dup := newDuplicates(len(e.Sources))
-	var failed error
-	for ev := range events {
-		if failed != nil {
-			continue // The sources end; what they still send is not wanted.
+	r, err := e.newRun(ctx)
+	if err != nil {
+		cancel()
+		for range events { // The sources end; what they still send is not wanted.
 		}
-		var err error
-		if s, ok := ev.(*event.Start); ok {
-			err = e.judge(s, dup)
-		} else {
-			err = e.tell(ev)
-		}
-		if err != nil {
-			failed = err
-			cancel()
-		}
+		return errors.Join(err, <-ended)
 	}
+	failed := r.loop(events)
+	cancel()
+	for range events { // As above.
+	}
+	r.asking.Wait()
 	return errors.Join(failed, <-ended)
-}
-
-// judge takes one start through rules, policy and sink.
-func (e *Engine) judge(s *event.Start, dup *duplicates) error {
-	rec, again := dup.note(s)
-	if again && (!rec.better || len(rec.fired) > 0 && !e.AllMatches) {
-		return nil
-	}
-	now := e.Now()
-	e.mu.Lock()
-	if !again {
-		e.stats.Starts++
-		if s.Existing {
-			e.stats.Existing++
-		} else {
-			e.stats.Lag = max(0, now.Sub(s.Time))
-		}
-	}
-	e.mu.Unlock()
-	if !again {
-		if err := e.tell(s); err != nil {
-			return err
-		}
-	}
-
-	fields := event.FieldsOf(s, e.Policy.Production(s.Namespace))
-	for _, rule := range e.Rules.Evaluate(nil, fields) {
-		if rec.fired[rule.Name] {
-			continue
-		}
-		decision := e.Policy.Decide(subject(s, fields, rule), now)
-		alert := rule.Alert(fields, s.Time, firstOf(s.Node, e.Hostname))
-		switch decision.Action {
-		case policy.Mute:
-			e.count(func(st *Stats) { st.Muted++ })
-			continue
-		case policy.Lower:
-			if alert.Priority < falco.Notice {
-				alert.Priority = falco.Notice
-				e.count(func(st *Stats) { st.Lowered++ })
-			}
-		}
-		rec.fire(rule.Name)
-		e.count(func(st *Stats) { st.Alerts++ })
-		if err := e.Sink.Alert(s, alert); err != nil {
-			return fmt.Errorf("write alert: %w", err)
-		}
-		if !e.AllMatches {
-			break
-		}
-	}
-	return nil
-}
-
-func (e *Engine) tell(ev event.Event) error {
-	if err := e.Sink.Event(ev); err != nil {
-		return fmt.Errorf("write event: %w", err)
-	}
-	return nil
 }
 
 func (e *Engine) count(f func(*Stats)) {
@@ -193,8 +180,8 @@ func firstOf(a, b string) string {
 	return b
 }
 
-// subject is what the policy is asked about.
-func subject(s *event.Start, fields *event.Fields, rule *falco.Rule) policy.Subject {
+// asked is what the policy is asked about an alert of a rule.
+func asked(s *event.Start, fields *event.Fields, rule *falco.Rule) policy.Subject {
 	return policy.Subject{
 		Finding:       FindingOf(rule.Tags),
 		Rule:          rule.Name,

@@ -189,7 +189,7 @@ func TestRunEndsWhenTheSinkFails(t *testing.T) {
 		many[i] = pod("a", "default", "nginx:1.25.3")
 	}
 	s := &sink{err: broken}
-	e := &engine.Engine{Sources: []engine.Source{many}, Rules: &falco.Ruleset{}, Policy: policy.Default(), Sink: s, Now: time.Now}
+	e := &engine.Engine{Sources: []engine.Source{many}, Rules: noRules(t), Policy: policy.Default(), Sink: s, Now: time.Now}
 	if err := e.Run(t.Context()); !errors.Is(err, broken) {
 		t.Errorf("got error %v, want %v", err, broken)
 	}

@@ -54,6 +54,10 @@ const (
 	ownRevision
 	ownProduction
 	ownRestarts
+	ownDrift
+	ownDriftForm
+	ownDriftFrom
+	ownDriftReason
 )
 
 // falcoSlots are the fields of Falco that a start carries.
@@ -86,6 +90,10 @@ var ownFields = []falco.Field{
 	{Name: "tagwarden.revision", Slot: ownRevision, Desc: "the hash of the pod template that the pod was made of"},
 	{Name: "tagwarden.production", Slot: ownProduction, Type: falco.Bool, Desc: "whether the policy counts the namespace as production"},
 	{Name: "tagwarden.restarts", Slot: ownRestarts, Type: falco.Int64, Desc: "how often the container had been restarted in place"},
+	{Name: "tagwarden.drift", Slot: ownDrift, Desc: "what became of the bytes since the deployment: pinned, first, expected, moved, changed or unknown"},
+	{Name: "tagwarden.drift.form", Slot: ownDriftForm, Desc: "the variety of a change: in-place, new-pod, recreated, rollback, restart, baseline"},
+	{Name: "tagwarden.drift.from", Slot: ownDriftFrom, Desc: "the digest that was expected instead"},
+	{Name: "tagwarden.drift.reason", Slot: ownDriftReason, Desc: "how it is known"},
 }
 
 // Catalog returns the fields that rules about container starts may use: those
@@ -104,7 +112,17 @@ type Fields struct {
 	class string
 	// image, repository and tag as Falco's container plugin cuts them.
 	image, repository, tag string
+
+	drift Drift
 }
+
+// Drift is what became of the bytes since the deployment, in the words of the
+// fields tagwarden.drift*.
+type Drift struct{ State, Form, From, Reason string }
+
+// SetDrift gives the start the fields tagwarden.drift*. They are null before:
+// the answer of a registry may come later than the start.
+func (f *Fields) SetDrift(d Drift) { f.drift = d }
 
 // FieldsOf reads the reference of s once for all rules. production says
 // whether the policy counts its namespace as production. s must not change
@@ -248,6 +266,14 @@ func (f *Fields) own(slot int) falco.Value {
 		}
 	case ownRestarts:
 		return falco.IntValue(int64(s.RestartCount))
+	case ownDrift:
+		return known(f.drift.State)
+	case ownDriftForm:
+		return known(f.drift.Form)
+	case ownDriftFrom:
+		return known(f.drift.From)
+	case ownDriftReason:
+		return known(f.drift.Reason)
 	}
 	return falco.Value{}
 }

@@ -1,0 +1,534 @@
+// Package drift decides whether the bytes behind a running container changed
+// without a deployment. It is pure: a decision follows from what was seen of a
+// workload, and nothing is asked and nothing is kept. The order in which
+// starts became known makes no difference to it; only their times do.
+package drift
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+
+	"github.com/tagwarden/tagwarden/image"
+	"github.com/tagwarden/tagwarden/internal/event"
+	"github.com/tagwarden/tagwarden/internal/finding"
+	"github.com/tagwarden/tagwarden/internal/history"
+)
+
+// A State is what became of the question for one start.
+type State uint8
+
+// The states. The zero value says that nothing can be told.
+const (
+	// Unknown: the digests could not be compared.
+	Unknown State = iota
+	// Pinned: the reference names a digest, which the runtime holds to.
+	Pinned
+	// First: nothing ran before to compare with; the start is the baseline.
+	First
+	// Expected: the bytes are those of the baseline.
+	Expected
+	// Moved: other bytes by the same reference, and a deployment in between.
+	Moved
+	// Changed: other bytes without a deployment.
+	Changed
+)
+
+// String is the state as the field tagwarden.drift has it.
+func (s State) String() string {
+	switch s {
+	case Pinned:
+		return "pinned"
+	case First:
+		return "first"
+	case Expected:
+		return "expected"
+	case Moved:
+		return "moved"
+	case Changed:
+		return "changed"
+	}
+	return "unknown"
+}
+
+// The forms of findings.
+const (
+	// FormInPlace: a container was restarted in its pod, with other bytes.
+	FormInPlace = "in-place"
+	// FormNewPod: a new pod of the revision has other bytes.
+	FormNewPod = "new-pod"
+	// FormRecreated: a bare pod was made anew from the same spec.
+	FormRecreated = "recreated"
+	// FormRollback: an old revision came back with other bytes than it had.
+	FormRollback = "rollback"
+	// FormRestart: a new revision asks for the same reference as the one
+	// before and got other bytes.
+	FormRestart = "restart"
+	// FormBaseline: the bytes are not those that were approved.
+	FormBaseline = "baseline"
+	// FormSkew: pods of one revision run different bytes at the same time.
+	FormSkew = "skew"
+	// FormMoved: the registry resolves the reference to other bytes by now.
+	FormMoved = "moved"
+)
+
+// The names of evidence.
+const (
+	From      = "from"       // the digest that is expected
+	FromSince = "from-since" // when it was first seen
+	FromPod   = "from-pod"   // the pod that ran it first
+	To        = "to"         // the digest that is new
+	Why       = "why"        // how it is known that the bytes differ
+	Deployed  = "deployed"   // when the revision was made, and by whom
+	Policy    = "pull-policy"
+)
+
+// A Comparer says whether two digests name the same bytes on a platform.
+// [image.Identities] is one.
+type Comparer interface {
+	Compare(a, b image.Digest, on image.Platform) (image.Relation, string)
+	// Unknown are the digests that a registry should be asked about before
+	// Compare can tell.
+	Unknown(a, b image.Digest, on image.Platform) []image.Digest
+}
+
+// A Case is everything that the decision about one start rests on.
+type Case struct {
+	Start *event.Start
+	// Production says whether the policy counts the namespace as production.
+	Production bool
+	// Seen is what was seen of the subject, in any order; whether the start
+	// itself is among it makes no difference.
+	Seen []history.Seen
+	// Approved are the digests that people or a lock file expect for the
+	// reference.
+	Approved []string
+	// Before is the digest that this container of this pod ran before, or "".
+	Before string
+	// Running are the first sightings of what other containers of the subject
+	// run now.
+	Running []history.Seen
+}
+
+// A Verdict is the answer to a [Case].
+type Verdict struct {
+	State State
+	// Form is that of the finding about this start, if there is one.
+	Form string
+	// From is the digest that is expected, where it is another one.
+	From string
+	// Reason says, for people, how the state is known.
+	Reason string
+	// Open says that something about the subject could not be compared: the
+	// start itself, or what ran before or beside it.
+	Open bool
+	// Ask are digests about which a registry should be asked: the answer may
+	// be another one then.
+	Ask []image.Digest
+	// Findings are all that follow from the case, about this start or about
+	// earlier ones. One may have been raised before; its fingerprint tells.
+	Findings []finding.Finding
+}
+
+// Judge decides about one start.
+func Judge(c *Case, ids Comparer) Verdict {
+	s := c.Start
+	if s.Kind == event.Ephemeral {
+		// Whoever debugs a pod chooses the image anew each time.
+		return Verdict{State: First, Reason: "a container for debugging belongs to no revision"}
+	}
+	if ref, known, err := s.Requested(); err == nil && known && ref.Pinned() {
+		return Verdict{State: Pinned, Reason: "the reference names a digest"}
+	}
+	own := sighting(s)
+	if own.Digest == "" {
+		return Verdict{Open: true, Reason: "the runtime does not say which digest runs"}
+	}
+	j := &judge{Case: c, ids: ids}
+	j.same, j.others = j.split(own)
+	j.revision(own)
+	if len(j.out.Findings) == 0 || j.out.State == Moved {
+		j.predecessor()
+	}
+	j.skew(own)
+	return j.out
+}
+
+// sighting is the start as the first of its digest.
+func sighting(s *event.Start) history.Seen {
+	return history.Seen{
+		Revision: history.RevisionOf(s), Reference: s.Reference, Digest: s.Digest, DigestOf: s.DigestOf,
+		Platform: s.Platform, First: s.Time, Pod: s.Pod, PodUID: s.PodUID, Node: s.Node, ContainerID: s.ContainerID,
+	}
+}
+
+type judge struct {
+	*Case
+	ids Comparer
+	out Verdict
+	// same are the sightings of the start's revision and reference, the start
+	// itself included, others those of other revisions; both by their time.
+	same, others []history.Seen
+}
+
+// split sorts what was seen. Of two sightings of one digest, the earlier one
+// counts.
+func (j *judge) split(own history.Seen) (same, others []history.Seen) {
+	same = append(same, own)
+	for _, seen := range j.Seen {
+		switch {
+		case seen.Digest == "":
+		case seen.Revision != own.Revision:
+			others = append(others, seen)
+		case seen.Reference == own.Reference:
+			same = append(same, seen)
+		}
+	}
+	slices.SortFunc(same, byTime)
+	slices.SortFunc(others, byTime)
+	kept := same[:0]
+	for _, seen := range same {
+		if !slices.ContainsFunc(kept, func(k history.Seen) bool { return k.Digest == seen.Digest && k.Platform == seen.Platform }) {
+			kept = append(kept, seen)
+		}
+	}
+	return kept, others
+}
+
+// byTime orders sightings. Kubernetes gives whole seconds, so the container's
+// id decides where two agree: any order will do, as long as it is one.
+func byTime(a, b history.Seen) int {
+	return cmp.Or(a.First.Compare(b.First), cmp.Compare(a.ContainerID, b.ContainerID), cmp.Compare(a.Digest, b.Digest))
+}
+
+// compare says whether b runs the bytes of a, on the platform that b runs on.
+func (j *judge) compare(a, b string, platform string) (image.Relation, string) {
+	if a == b {
+		return image.Same, "the digest is the same"
+	}
+	da, err := image.ParseDigest(a)
+	if err != nil {
+		return image.CannotTell, err.Error()
+	}
+	db, err := image.ParseDigest(b)
+	if err != nil {
+		return image.CannotTell, err.Error()
+	}
+	on, err := image.ParsePlatform(platform)
+	if err != nil {
+		on = image.Platform{}
+	}
+	relation, why := j.ids.Compare(da, db, on)
+	if relation == image.CannotTell {
+		j.out.Open = true
+		if j.out.Reason == "" {
+			j.out.Reason = why
+		}
+		for _, d := range j.ids.Unknown(da, db, on) {
+			if !slices.Contains(j.out.Ask, d) {
+				j.out.Ask = append(j.out.Ask, d)
+			}
+		}
+	}
+	return relation, why
+}
+
+// approved says whether a digest is one of those that people expect.
+func (j *judge) approved(seen history.Seen) (image.Relation, string) {
+	answer, why := image.Different, ""
+	for _, d := range j.Approved {
+		switch relation, because := j.compare(d, seen.Digest, seen.Platform); relation {
+		case image.Same:
+			return image.Same, because
+		case image.CannotTell:
+			answer, why = image.CannotTell, because
+		}
+	}
+	return answer, why
+}
+
+// revision compares everything that one revision ran with the first of it.
+func (j *judge) revision(own history.Seen) {
+	first := j.same[0]
+	var changed []history.Seen
+	for _, seen := range j.same {
+		state, why := Expected, "the digest is the same"
+		if seen.Digest != first.Digest {
+			state, why = j.decide(first, seen)
+		}
+		if isOwn := seen.Digest == own.Digest && seen.Platform == own.Platform; isOwn {
+			j.out.State, j.out.Reason = state, why
+			if state == Changed {
+				j.out.From = first.Digest
+			}
+		}
+		if state != Changed {
+			continue
+		}
+		// The same new bytes under another digest are the same finding.
+		again := slices.ContainsFunc(changed, func(k history.Seen) bool {
+			relation, _ := j.ids.Compare(image.Digest(k.Digest), image.Digest(seen.Digest), image.Platform{})
+			return relation == image.Same
+		})
+		if again {
+			continue
+		}
+		changed = append(changed, seen)
+		f := j.finding(finding.TW04, j.form(first, seen), first, seen, why)
+		j.out.Findings = append(j.out.Findings, f)
+		if seen.Digest == own.Digest {
+			j.out.Form = f.Form
+		}
+	}
+	if len(j.same) == 1 {
+		j.out.State, j.out.Reason = First, "nothing ran in this revision before"
+	}
+}
+
+// decide says whether seen is what the revision was to run, first being what
+// it ran first.
+func (j *judge) decide(first, seen history.Seen) (State, string) {
+	relation, why := j.compare(first.Digest, seen.Digest, seen.Platform)
+	switch relation {
+	case image.Same:
+		return Expected, why
+	case image.CannotTell:
+		if ok, because := j.approved(seen); ok == image.Same {
+			return Expected, because
+		}
+		return Unknown, why
+	}
+	switch ok, because := j.approved(seen); ok {
+	case image.Same:
+		return Expected, because
+	case image.CannotTell:
+		return Unknown, because
+	}
+	return Changed, why
+}
+
+// form says in which way seen came to differ from first.
+func (j *judge) form(first, seen history.Seen) string {
+	s := j.Start
+	if isOwn := seen.ContainerID == s.ContainerID; isOwn && j.Before != "" {
+		if relation, _ := j.compare(j.Before, s.Digest, s.Platform); relation != image.Same {
+			return FormInPlace
+		}
+	}
+	switch {
+	case seen.PodUID != "" && seen.PodUID == first.PodUID:
+		return FormInPlace
+	case s.Workload.Kind == "Pod" || s.Workload.Kind == "":
+		return FormRecreated
+	case j.cameBack(first, seen):
+		return FormRollback
+	}
+	return FormNewPod
+}
+
+// cameBack reports whether another revision took over between two sightings
+// of one.
+func (j *judge) cameBack(first, seen history.Seen) bool {
+	stillRuns := slices.ContainsFunc(j.Running, func(r history.Seen) bool {
+		return r.Revision == seen.Revision && r.ContainerID != seen.ContainerID
+	})
+	return !stillRuns && slices.ContainsFunc(j.others, func(o history.Seen) bool {
+		return o.First.After(first.First) && o.First.Before(seen.First)
+	})
+}
+
+// predecessor compares the first that a new revision ran with what people
+// approved and with the revision before it, where that asked for the same
+// reference: then a deployment took place, and moved the image along without
+// saying so.
+func (j *judge) predecessor() {
+	first := j.same[0]
+	if len(j.Approved) > 0 {
+		switch ok, why := j.approved(first); ok {
+		case image.Same:
+			return
+		case image.CannotTell:
+			j.notBetter(Unknown, first, why)
+			return
+		}
+		j.moved(FormBaseline, history.Seen{Digest: j.Approved[0]}, first, "the digest is none of the approved ones")
+		return
+	}
+	before := j.before(first)
+	if before == nil || before.Digest == first.Digest {
+		return
+	}
+	switch relation, why := j.compare(before.Digest, first.Digest, first.Platform); relation {
+	case image.Different:
+		j.moved(FormRestart, *before, first, why)
+	case image.CannotTell:
+		j.notBetter(Unknown, first, why)
+	}
+}
+
+// notBetter lowers the state of the start where it rests on first.
+func (j *judge) notBetter(state State, first history.Seen, why string) {
+	if j.Start.Digest == first.Digest && j.out.State == First {
+		j.out.State, j.out.Reason = state, why
+	}
+}
+
+func (j *judge) moved(form string, from, to history.Seen, why string) {
+	if j.Start.Digest == to.Digest {
+		j.out.State, j.out.Form, j.out.From, j.out.Reason = Moved, form, from.Digest, why
+	}
+	j.out.Findings = append(j.out.Findings, j.finding(finding.TW03, form, from, to, why))
+}
+
+// before is what the revision ahead of a first sighting was to run for the same
+// reference, or nil. A reference that is meant to stay is also compared with
+// the last revision that asked for it, whatever came in between; one that is
+// meant to move may have moved since then.
+func (j *judge) before(first history.Seen) *history.Seen {
+	var last *history.Seen
+	for i := range j.others {
+		if j.others[i].First.Before(first.First) {
+			last = &j.others[i] // others are sorted by time
+		}
+	}
+	if last == nil {
+		return nil
+	}
+	revision := last.Revision
+	if last.Reference != first.Reference {
+		if class(first.Reference) != image.Fixed {
+			return nil
+		}
+		revision = ""
+		for i := range j.others {
+			if o := &j.others[i]; o.Reference == first.Reference && o.First.Before(first.First) {
+				revision = o.Revision
+			}
+		}
+	}
+	for i := range j.others {
+		if o := &j.others[i]; o.Revision == revision && o.Reference == first.Reference {
+			return o // The first of that revision is what it was to run.
+		}
+	}
+	return nil
+}
+
+func class(reference string) image.Class {
+	ref, err := image.Parse(reference)
+	if err != nil {
+		return image.Invalid
+	}
+	c, _ := ref.Class()
+	return c
+}
+
+// skew compares the start with what else runs in its revision.
+func (j *judge) skew(own history.Seen) {
+	for _, r := range j.Running {
+		if r.Revision != own.Revision || r.Reference != own.Reference || r.ContainerID == own.ContainerID || r.PodUID == own.PodUID {
+			continue
+		}
+		if relation, why := j.compare(r.Digest, own.Digest, own.Platform); relation == image.Different {
+			from, to := r, own
+			if byTime(own, r) < 0 {
+				from, to = own, r
+			}
+			j.out.Findings = append(j.out.Findings, j.finding(finding.TW05, FormSkew, from, to, why))
+			return
+		}
+	}
+}
+
+func (j *judge) finding(id finding.ID, form string, from, to history.Seen, why string) finding.Finding {
+	s := j.Start
+	subject := history.SubjectOf(s)
+	f := finding.Finding{
+		ID: id, Severity: id.Severity(j.Production), Time: to.First, Form: form, Image: s.Reference, Key: to.Digest,
+		Subject: finding.Subject{
+			Cluster: s.Cluster, Namespace: s.Namespace, Workload: subject.Workload.String(), Revision: to.Revision,
+			Pod: to.Pod, Container: s.Container, Kind: string(s.Kind), Node: to.Node,
+		},
+		Message: message(id, form, subject, from, to, s.Reference),
+		Fix:     fix(id, form, subject),
+	}
+	f.Evidence = append(f.Evidence, finding.Evidence{Name: From, Value: from.Digest}, finding.Evidence{Name: To, Value: to.Digest},
+		finding.Evidence{Name: Why, Value: why})
+	if !from.First.IsZero() {
+		f.Evidence = append(f.Evidence, finding.Evidence{Name: FromSince, Value: from.First.UTC().Format("2006-01-02T15:04:05Z07:00")})
+	}
+	if from.Pod != "" {
+		f.Evidence = append(f.Evidence, finding.Evidence{Name: FromPod, Value: from.Pod})
+	}
+	if d := s.Deployment; d != nil && to.Revision == history.RevisionOf(s) && !d.Time.IsZero() {
+		f.Evidence = append(f.Evidence, finding.Evidence{Name: Deployed, Value: deployed(d)})
+	}
+	if s.PullPolicy != "" {
+		f.Evidence = append(f.Evidence, finding.Evidence{Name: Policy, Value: s.PullPolicy})
+	}
+	return f
+}
+
+// deployed says when and by whom a revision was made.
+func deployed(d *event.Deployment) string {
+	text := d.Time.UTC().Format("2006-01-02T15:04:05Z07:00")
+	if d.By != "" {
+		text += " by " + d.By
+	}
+	if d.Via != "" {
+		text += " (" + d.Via + ")"
+	}
+	return text
+}
+
+// message states the finding in one sentence.
+func message(id finding.ID, form string, subject history.Subject, from, to history.Seen, reference string) string {
+	what := fmt.Sprintf("container %s of %s in %s", subject.Container, subject.Workload, namespace(subject))
+	bytes := fmt.Sprintf("%s, not %s", Short(to.Digest), Short(from.Digest))
+	switch {
+	case id == finding.TW05:
+		return fmt.Sprintf("pods of one revision run different bytes: %s runs %s in pod %s and %s in pod %s, both for %s",
+			what, Short(from.Digest), from.Pod, Short(to.Digest), to.Pod, reference)
+	case form == FormInPlace:
+		return fmt.Sprintf("%s was restarted in pod %s and runs %s for %s: no deployment took place", what, to.Pod, bytes, reference)
+	case form == FormNewPod:
+		return fmt.Sprintf("%s runs %s for %s in the new pod %s: no deployment took place", what, bytes, reference, to.Pod)
+	case form == FormRecreated:
+		return fmt.Sprintf("%s was made anew from the same spec and runs %s for %s", what, bytes, reference)
+	case form == FormRollback:
+		return fmt.Sprintf("%s was rolled back to revision %s and runs %s for %s: the tag was overwritten meanwhile", what, to.Revision, bytes, reference)
+	case form == FormRestart:
+		return fmt.Sprintf("the tag moved at a restart: %s was deployed again with the same image text %s and runs %s", what, reference, bytes)
+	case form == FormBaseline:
+		return fmt.Sprintf("%s runs %s for %s, which is not the approved baseline", what, bytes, reference)
+	}
+	return fmt.Sprintf("the tag moved: %s runs %s for %s, and the registry now has %s", what, Short(from.Digest), reference, Short(to.Digest))
+}
+
+func namespace(s history.Subject) string {
+	text := "namespace " + s.Namespace
+	if s.Cluster != "" {
+		text += " of " + s.Cluster
+	}
+	return text
+}
+
+// fix is what to do about it.
+func fix(id finding.ID, form string, subject history.Subject) string {
+	switch {
+	case id == finding.TW03 && form == FormMoved:
+		return "pin the reference to the digest that runs, before a restart pulls the new bytes"
+	case id == finding.TW03:
+		return "if nobody meant to deploy a new image, treat it as a replaced one; pin the reference to a digest"
+	}
+	return fmt.Sprintf("find out who pushed the new digest; go back with: tagwarden history %s/%s --rollback", subject.Namespace, subject.Workload)
+}
+
+// Short is a digest as people are shown it: twelve digits of it.
+func Short(digest string) string {
+	const prefix, digits = len("sha256:"), 12
+	if len(digest) > prefix+digits {
+		return digest[:prefix+digits]
+	}
+	return digest
+}

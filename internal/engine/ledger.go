@@ -1,0 +1,313 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/tagwarden/tagwarden/image"
+	"github.com/tagwarden/tagwarden/internal/drift"
+	"github.com/tagwarden/tagwarden/internal/event"
+	"github.com/tagwarden/tagwarden/internal/finding"
+	"github.com/tagwarden/tagwarden/internal/history"
+)
+
+// ledger is what the engine knows of the containers that run, and of what ran
+// before them: in memory, and read from the history where it is not.
+type ledger struct {
+	history History // nil: this run alone
+	ids     *image.Identities
+
+	subjects map[history.Subject]*subject
+	live     map[string]*living
+	// before is the digest that a container of a pod ran last.
+	before     map[podContainer]string
+	beforeRing []podContainer
+	beforeNext int
+}
+
+// subject is what was seen of one container of a workload.
+type subject struct {
+	history.Subject
+	seen    []*history.Seen
+	running map[*history.Seen]map[string]*living
+	// told are the digests that findings were about.
+	told map[told][]string
+}
+
+// told is what findings about the same bytes have in common.
+type told struct {
+	id             finding.ID
+	form, revision string
+}
+
+// tell notes that a finding is about to be raised. It is false when there was
+// one about the same bytes before.
+func (l *ledger) tell(sub *subject, f *finding.Finding, on image.Platform) bool {
+	key := told{id: f.ID, revision: f.Subject.Revision}
+	if f.ID == finding.TW03 {
+		// That the tag moved and that a restart followed it are two things.
+		key.form = f.Form
+	}
+	for _, before := range sub.told[key] {
+		if before == f.Key {
+			return false
+		}
+		a, errA := image.ParseDigest(before)
+		b, errB := image.ParseDigest(f.Key)
+		if errA != nil || errB != nil {
+			continue
+		}
+		if relation, _ := l.ids.Compare(a, b, on); relation == image.Same {
+			return false
+		}
+	}
+	sub.told[key] = append(sub.told[key], f.Key)
+	return true
+}
+
+// living is a container that runs.
+type living struct {
+	start   *event.Start
+	subject *subject
+	seen    *history.Seen
+	// last is when it was last known to run, before this run.
+	last time.Time
+}
+
+type podContainer struct{ podUID, container string }
+
+// pods is for how many containers of pods the last digest is kept: a restart
+// follows soon upon an end.
+const pods = 1 << 17
+
+func newLedger(h History, ids *image.Identities) *ledger {
+	return &ledger{
+		history: h, ids: ids, subjects: map[history.Subject]*subject{}, live: map[string]*living{},
+		before: map[podContainer]string{},
+	}
+}
+
+// load takes in what ran when the history was last written.
+func (l *ledger) load(ctx context.Context) error {
+	if l.history == nil {
+		return nil
+	}
+	for c, err := range l.history.Running(ctx) {
+		if err != nil {
+			return fmt.Errorf("read history: %w", err)
+		}
+		sub, err := l.subject(ctx, c.Subject)
+		if err != nil {
+			return err
+		}
+		s := &event.Start{
+			Time: c.First, Source: fromHistory, Existing: true, Cluster: c.Cluster, Node: c.Node, Platform: c.Platform,
+			Namespace: c.Namespace, Pod: c.Pod, PodUID: c.PodUID, Workload: c.Workload, Revision: c.Revision,
+			Container: c.Container, Kind: c.Kind, ContainerID: c.ContainerID, Reference: c.Reference, PullPolicy: c.PullPolicy,
+			Digest: c.Digest, DigestOf: c.DigestOf,
+		}
+		l.add(sub, s).last = c.Last
+	}
+	return nil
+}
+
+// fromHistory is the source of a start that no source of this run has named
+// yet.
+const fromHistory = "history"
+
+// subject finds what is known of a subject.
+func (l *ledger) subject(ctx context.Context, of history.Subject) (*subject, error) {
+	if sub := l.subjects[of]; sub != nil {
+		return sub, nil
+	}
+	sub := &subject{Subject: of, running: map[*history.Seen]map[string]*living{}, told: map[told][]string{}}
+	if l.history != nil {
+		seen, err := l.history.Seen(ctx, of)
+		if err != nil {
+			return nil, fmt.Errorf("read history of %s: %w", of.Workload, err)
+		}
+		for i := range seen {
+			sub.seen = append(sub.seen, &seen[i])
+		}
+		findings, err := l.history.Findings(ctx, of)
+		if err != nil {
+			return nil, fmt.Errorf("read findings about %s: %w", of.Workload, err)
+		}
+		for i := range findings {
+			l.tell(sub, &findings[i], image.Platform{})
+		}
+	}
+	l.subjects[of] = sub
+	return sub, nil
+}
+
+// add notes a start.
+func (l *ledger) add(sub *subject, s *event.Start) *living {
+	c := &living{start: s, subject: sub}
+	l.live[s.ContainerID] = c
+	if s.Digest == "" {
+		return c
+	}
+	c.seen = sub.note(s)
+	if sub.running[c.seen] == nil {
+		sub.running[c.seen] = map[string]*living{}
+	}
+	sub.running[c.seen][s.ContainerID] = c
+	key := podContainer{s.PodUID, s.Container}
+	if _, ok := l.before[key]; !ok {
+		if len(l.beforeRing) < pods {
+			l.beforeRing = append(l.beforeRing, key)
+		} else {
+			delete(l.before, l.beforeRing[l.beforeNext])
+			l.beforeRing[l.beforeNext] = key
+			l.beforeNext = (l.beforeNext + 1) % pods
+		}
+	}
+	l.before[key] = s.Digest
+	return c
+}
+
+// note finds the sighting that a start belongs to, or makes it.
+func (sub *subject) note(s *event.Start) *history.Seen {
+	revision := history.RevisionOf(s)
+	for _, seen := range sub.seen {
+		if seen.Digest == s.Digest && seen.Revision == revision && seen.Reference == s.Reference && seen.Platform == s.Platform {
+			if s.Time.Before(seen.First) {
+				seen.First, seen.Pod, seen.PodUID, seen.Node, seen.ContainerID = s.Time, s.Pod, s.PodUID, s.Node, s.ContainerID
+			}
+			return seen
+		}
+	}
+	seen := &history.Seen{
+		Revision: revision, Reference: s.Reference, Digest: s.Digest, DigestOf: s.DigestOf, Platform: s.Platform,
+		First: s.Time, Pod: s.Pod, PodUID: s.PodUID, Node: s.Node, ContainerID: s.ContainerID,
+	}
+	sub.seen = append(sub.seen, seen)
+	return seen
+}
+
+// remove notes the end of a container. It reports whether it was known.
+func (l *ledger) remove(id string) bool {
+	c := l.live[id]
+	if c == nil {
+		return false
+	}
+	delete(l.live, id)
+	if c.seen != nil {
+		if group := c.subject.running[c.seen]; group != nil {
+			delete(group, id)
+			if len(group) == 0 {
+				delete(c.subject.running, c.seen)
+			}
+		}
+	}
+	if len(c.subject.running) == 0 && l.history != nil {
+		// What nothing runs of is read again when it is needed.
+		delete(l.subjects, c.subject.Subject)
+	}
+	return true
+}
+
+// gone returns the ends of the containers in the scope of a source that has
+// caught up and has not named them: they ended while nobody watched.
+func (l *ledger) gone(s *event.Synced) []*event.End {
+	var ends []*event.End
+	for id, c := range l.live {
+		if c.start.Source != fromHistory || c.start.Cluster != s.Cluster ||
+			s.Node != "" && c.start.Node != s.Node || s.Namespace != "" && c.start.Namespace != s.Namespace {
+			continue
+		}
+		ends = append(ends, &event.End{Time: c.last, Source: s.Source, Cluster: s.Cluster, ContainerID: id})
+	}
+	slices.SortFunc(ends, func(a, b *event.End) int { return strings.Compare(a.ContainerID, b.ContainerID) })
+	return ends
+}
+
+// confirm notes that a source named a container that is known already. It
+// reports whether it is.
+func (l *ledger) confirm(s *event.Start) bool {
+	c := l.live[s.ContainerID]
+	if c == nil {
+		return false
+	}
+	if c.start.Source == fromHistory {
+		c.start.Source = s.Source
+	}
+	return true
+}
+
+// judge decides about a start that is not in the ledger yet.
+func (l *ledger) judge(ctx context.Context, sub *subject, s *event.Start, production bool) (drift.Verdict, error) {
+	c := drift.Case{
+		Start: s, Production: production, Seen: make([]history.Seen, len(sub.seen)),
+		Before: l.before[podContainer{s.PodUID, s.Container}],
+	}
+	for i, seen := range sub.seen {
+		c.Seen[i] = *seen
+	}
+	for _, group := range sub.running {
+		for _, other := range group {
+			if other.start.ContainerID == s.ContainerID || other.start.PodUID == s.PodUID && s.PodUID != "" {
+				continue
+			}
+			running := *other.seen
+			running.Pod, running.PodUID, running.ContainerID = other.start.Pod, other.start.PodUID, other.start.ContainerID
+			running.First, running.Node = other.start.Time, other.start.Node
+			c.Running = append(c.Running, running)
+			break
+		}
+	}
+	if l.history != nil {
+		approved, err := l.history.Approved(ctx, sub.Subject, s.Reference)
+		if err != nil {
+			return drift.Verdict{}, fmt.Errorf("read baselines of %s: %w", sub.Workload, err)
+		}
+		c.Approved = approved
+	}
+	return drift.Judge(&c, l.ids), nil
+}
+
+// platformOf is the platform of a start, or the unknown one.
+func platformOf(s *event.Start) image.Platform {
+	p, err := image.ParsePlatform(s.Platform)
+	if err != nil {
+		return image.Platform{}
+	}
+	return p
+}
+
+// learn takes the facts out of a start that need no registry: an image id
+// without a repository is the digest of a config, for the node's platform.
+func (l *ledger) learn(s *event.Start) {
+	if s.Digest == "" || s.DigestOf != "" || s.ImageID == "" {
+		return
+	}
+	if d, err := image.ParseDigest(s.Digest); err == nil {
+		l.ids.Add(image.Content{Digest: d, Kind: image.KindConfig, Platform: platformOf(s)})
+	}
+}
+
+// learnNode takes in which digests a node knows one image by.
+func (l *ledger) learnNode(n *event.Node) {
+	on, err := image.ParsePlatform(n.Platform)
+	if err != nil {
+		on = image.Platform{}
+	}
+	for _, names := range n.Images {
+		var digests []image.Digest
+		for _, name := range names {
+			if d, err := image.ParseDigest(name); err == nil {
+				digests = append(digests, d)
+			}
+		}
+		if len(digests) > 1 {
+			l.ids.AddSameOn(on, digests...)
+		}
+	}
+}
+
+// heartbeat is how often the history is told that what runs still runs.
+const heartbeat = 10 * time.Second
