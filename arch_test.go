@@ -20,7 +20,7 @@ const module = "github.com/tagwarden/tagwarden/"
 // packages of a lower layer; packages of one layer do not know each other.
 var layers = [][]string{
 	{"image", "falco", "internal/finding", "internal/lines", "internal/when", "internal/version"},
-	{"internal/policy", "internal/event", "internal/workload"},
+	{"internal/policy", "internal/event", "internal/workload", "internal/jsonevent"},
 	{"internal/history"},
 	{"internal/drift", "internal/source/kube", "internal/source/containerd", "internal/source/replay", "rules"},
 	{"internal/engine"},

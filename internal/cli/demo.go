@@ -49,7 +49,13 @@ own.`,
 }
 
 func runDemo(ctx context.Context, env Env, fast bool) error {
-	rules, err := loadRules(nil, policy.Default())
+	cat, err := event.Catalog()
+	if err != nil {
+		return err
+	}
+	opt := falco.DefaultOptions()
+	opt.Catalog = cat
+	rules, err := loadRules(nil, policy.Default(), opt)
 	if err != nil {
 		return err
 	}

@@ -14,7 +14,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tagwarden/tagwarden/falco"
-	"github.com/tagwarden/tagwarden/internal/event"
 	"github.com/tagwarden/tagwarden/internal/policy"
 	"github.com/tagwarden/tagwarden/rules"
 )
@@ -23,7 +22,8 @@ import (
 const maxRules = 16 << 20
 
 func newRules(env Env) *cobra.Command {
-	return group("rules", "Check and explain Falco rules files", newRulesCheck(env), newRulesExplain(env))
+	return group("rules", "Check, explain and evaluate Falco rules files",
+		newRulesCheck(env), newRulesList(env), newRulesExplain(env), newRulesMatch(env), newRulesEval(env))
 }
 
 // readRules reads files and the YAML files of folders, in that order and in
@@ -85,8 +85,8 @@ func readFile(name string, limit int64) ([]byte, error) {
 
 // loadRules loads the given files, or the built-in rules, with what the policy
 // says of their lists.
-func loadRules(paths []string, pol *policy.Policy) (*falco.Ruleset, error) {
-	files := []falco.File{{Name: "tagwarden.yaml (built in)", Data: rules.Tagwarden}}
+func loadRules(paths []string, pol *policy.Policy, opt falco.Options) (*falco.Ruleset, error) {
+	files := builtInRules()
 	if len(paths) > 0 {
 		var err error
 		if files, err = readRules(paths); err != nil {
@@ -96,38 +96,38 @@ func loadRules(paths []string, pol *policy.Policy) (*falco.Ruleset, error) {
 	if overlay := policyRules(pol, len(paths) == 0); len(overlay) > 0 {
 		files = append(files, falco.File{Name: "policy", Data: overlay})
 	}
-	set, results, err := load(files)
-	if err != nil {
-		return nil, err
-	}
+	set, results := falco.Load(files, opt)
 	if set == nil {
-		var all []error
-		for _, r := range results {
-			for _, p := range r.Errors {
-				all = append(all, p)
-			}
-		}
-		return nil, fmt.Errorf("load rules: %w", errors.Join(all...))
+		return nil, loadError(results)
 	}
 	return set, nil
 }
 
-// loadPaths loads files and folders as they are, without the policy.
-func loadPaths(paths []string) (*falco.Ruleset, []*falco.Result, error) {
-	files, err := readRules(paths)
-	if err != nil {
-		return nil, nil, err
-	}
-	return load(files)
+func builtInRules() []falco.File {
+	return []falco.File{{Name: "tagwarden.yaml (built in)", Data: rules.Tagwarden}}
 }
 
-func load(files []falco.File) (*falco.Ruleset, []*falco.Result, error) {
-	cat, err := event.Catalog()
-	if err != nil {
-		return nil, nil, err
+// loadError says why files do not load, a line each.
+func loadError(results []*falco.Result) error {
+	var all []error
+	for _, r := range results {
+		for _, p := range r.Errors {
+			all = append(all, p)
+		}
 	}
-	opt := falco.DefaultOptions()
-	opt.Catalog = cat
+	return fmt.Errorf("load rules: %w", errors.Join(all...))
+}
+
+// loadPaths loads files and folders, or the built-in rules, as they are,
+// without the policy.
+func loadPaths(paths []string, opt falco.Options) (*falco.Ruleset, []*falco.Result, error) {
+	files := builtInRules()
+	if len(paths) > 0 {
+		var err error
+		if files, err = readRules(paths); err != nil {
+			return nil, nil, err
+		}
+	}
 	set, results := falco.Load(files, opt)
 	return set, results, nil
 }
@@ -165,9 +165,14 @@ Exit status 1 when a file does not load.`,
   tagwarden rules check falco_rules.yaml my_rules.yaml -o json`,
 		Args: cobra.MinimumNArgs(1),
 	}
+	selection := selectionFlags(cmd)
 	output := outputFlag(cmd, "text", "json")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
-		set, results, err := loadPaths(args)
+		opt, err := selection.options()
+		if err != nil {
+			return err
+		}
+		set, results, err := loadPaths(args, opt)
 		if err != nil {
 			return err
 		}
@@ -221,7 +226,7 @@ func writeLoadResults(w io.Writer, results []*falco.Result) error {
 
 func newRulesExplain(env Env) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "explain FILE... [--rule NAME]",
+		Use:   "explain [FILE...]",
 		Short: "Say in plain words what rules do and where they do not do what they seem to",
 		Long: `Explain reads the text of each rule, writes out its lists and macros, and says
 how Falco understands it and where that is not what the rule seems to say.
@@ -238,16 +243,19 @@ It reports:
   digest-not-pinning  the digest that runs, taken for a pinned reference
   inverted-empty-tag  an empty tag, taken for a missing one
 
-Exit status 1 when there is a warning.`,
+Without FILE it explains the rules that come with Tagwarden. Exit status 1 when
+there is a warning.`,
 		Example: `  tagwarden rules explain rules/lab-010.yaml
   tagwarden rules explain falco_rules.yaml --rule "Terminal shell in container"`,
-		Args: cobra.MinimumNArgs(1),
 	}
-	var names []string
-	cmd.Flags().StringArrayVar(&names, "rule", nil, "explain this rule only (may repeat)")
+	selection := selectionFlags(cmd)
 	output := outputFlag(cmd, "text", "json")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
-		set, results, err := loadPaths(args)
+		opt, err := selection.options()
+		if err != nil {
+			return err
+		}
+		set, results, err := loadPaths(args, opt)
 		if err != nil {
 			return err
 		}
@@ -255,7 +263,7 @@ Exit status 1 when there is a warning.`,
 			return errors.Join(writeLoadText(env.Stderr, set, results),
 				&statusError{exitFailed, errors.New("the rules do not load, so there is nothing to explain")})
 		}
-		explained, err := explain(set, names)
+		explained, err := explain(set, selection)
 		if err != nil {
 			return err
 		}
@@ -304,14 +312,11 @@ type explainedAdvice struct {
 	Fix     string `json:"fix"`
 }
 
-func explain(set *falco.Ruleset, names []string) ([]explainedRule, error) {
-	unavailable := map[*falco.Rule]string{}
-	for _, u := range set.Unavailable() {
-		unavailable[u.Rule] = u.Reason
-	}
+func explain(set *falco.Ruleset, selection *ruleSelection) ([]explainedRule, error) {
+	unavailable := reasons(set)
 	all := []explainedRule{}
 	for _, r := range set.Rules() {
-		if len(names) > 0 && !slices.Contains(names, r.Name) {
+		if !r.Enabled && selection.narrows() {
 			continue
 		}
 		reason := unavailable[r]
@@ -326,12 +331,16 @@ func explain(set *falco.Ruleset, names []string) ([]explainedRule, error) {
 		slices.SortStableFunc(x.Advice, func(a, b explainedAdvice) int { return cmp.Compare(b.Level, a.Level) })
 		all = append(all, x)
 	}
-	for _, name := range names {
-		if !slices.ContainsFunc(all, func(x explainedRule) bool { return x.Rule == name }) {
-			return nil, usage("no rule is named %q", name)
-		}
+	return all, selection.check(set)
+}
+
+// reasons are why rules are not evaluated here.
+func reasons(set *falco.Ruleset) map[*falco.Rule]string {
+	all := map[*falco.Rule]string{}
+	for _, u := range set.Unavailable() {
+		all[u.Rule] = u.Reason
 	}
-	return all, nil
+	return all
 }
 
 func writeExplained(w io.Writer, all []explainedRule) error {

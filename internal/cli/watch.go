@@ -11,6 +11,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -35,6 +36,7 @@ type watchFlags struct {
 	matching   *string
 	output     *string
 	failOn     *string
+	selection  *ruleSelection
 	kubeconfig string
 	context    string
 	namespace  string
@@ -71,6 +73,8 @@ Output formats:
 Without -r the rules that come with Tagwarden are used. The policy is
 tagwarden.yaml of the working directory, if there is one: which namespaces are
 production, which images are for debugging, and who accepts what until when.
+Rules files and policy are read again when they change; if they do not load,
+the old ones stay in use, and a line on stderr says so.
 
 Ctrl-C ends the watch with a summary on stderr.`,
 		Example: `  tagwarden watch
@@ -87,8 +91,8 @@ Ctrl-C ends the watch with a summary on stderr.`,
 	flags.StringVar(&f.policy, "policy", "", "policy `file` (default tagwarden.yaml, if it exists)")
 	f.matching = choiceFlag(cmd, "rule-matching", "alert on the first rule that matches a start, or on all", "first", "all")
 	f.output = outputFlag(cmd, "text", "json", "events")
-	f.failOn = choiceFlag(cmd, "fail-on", "least priority of an alert that makes the exit status 1",
-		"none", "emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug")
+	f.failOn = failOnFlag(cmd)
+	f.selection = selectionFlags(cmd)
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "no status line and no summary")
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig `file` (default $KUBECONFIG, ~/.kube/config, or the pod's service account)")
 	flags.StringVar(&f.context, "context", "", "context of the kubeconfig")
@@ -109,8 +113,15 @@ func (f *watchFlags) run(ctx context.Context, env Env) error {
 	if err != nil {
 		return err
 	}
-	rules, err := loadRules(f.rules, pol)
+	opt, err := f.selection.options()
 	if err != nil {
+		return err
+	}
+	rules, err := loadRules(f.rules, pol, opt)
+	if err != nil {
+		return err
+	}
+	if err := f.selection.check(rules); err != nil {
 		return err
 	}
 	con := newConsole(env)
@@ -131,6 +142,13 @@ func (f *watchFlags) run(ctx context.Context, env Env) error {
 		Sources: sources, Rules: rules, Policy: pol, Sink: sink,
 		Now: env.Now, Hostname: hostname(), AllMatches: *f.matching == "all",
 	}
+	watched, stopReload := context.WithCancel(ctx)
+	var reloading sync.WaitGroup
+	reloading.Go(func() {
+		reload(watched, append(slices.Clone(f.rules), cmp.Or(f.policy, policyFile)), func() { f.reload(ctx, env, e, log, opt) })
+	})
+	defer reloading.Wait()
+	defer stopReload()
 	stop := func() {}
 	if !f.quiet {
 		names := make([]string, len(sources))
@@ -152,6 +170,24 @@ func (f *watchFlags) run(ctx context.Context, env Env) error {
 		return &statusError{status: exitFindings}
 	}
 	return nil
+}
+
+// reload takes up changed rules files and a changed policy. What does not load
+// leaves everything as it was.
+func (f *watchFlags) reload(ctx context.Context, env Env, e *engine.Engine, log *slog.Logger, opt falco.Options) {
+	pol, err := loadPolicy(f.policy, env.Now())
+	var set *falco.Ruleset
+	if err == nil {
+		set, err = loadRules(f.rules, pol, opt)
+	}
+	if err != nil {
+		for line := range strings.Lines(err.Error()) {
+			log.WarnContext(ctx, "changed files do not load, the old ones stay in use", "error", strings.TrimSpace(line))
+		}
+		return
+	}
+	e.Replace(set, pol)
+	log.InfoContext(ctx, "changed files loaded", "rules", len(set.Rules()))
 }
 
 // open makes the sources that were asked for.
@@ -194,6 +230,12 @@ func (f *watchFlags) open(env Env, log *slog.Logger) ([]engine.Source, error) {
 		}
 	}
 	return all, nil
+}
+
+// failOnFlag adds --fail-on for alerts.
+func failOnFlag(cmd *cobra.Command) *string {
+	return choiceFlag(cmd, "fail-on", "least priority of an alert that makes the exit status 1",
+		"none", "emergency", "alert", "critical", "error", "warning", "notice", "informational", "debug")
 }
 
 func replaySource(env Env, file string, pace float64) *replay.Source {

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -94,8 +95,21 @@ type Engine struct {
 	// first in the order of the files wins, as Falco does by default.
 	AllMatches bool
 
+	next  atomic.Pointer[judgement]
 	mu    sync.Mutex
 	stats Stats
+}
+
+// judgement is what starts are judged by.
+type judgement struct {
+	rules  *falco.Ruleset
+	policy *policy.Policy
+}
+
+// Replace gives the engine other rules and another policy. They hold from the
+// next event on, and no event is lost. It may be called at any time.
+func (e *Engine) Replace(rules *falco.Ruleset, pol *policy.Policy) {
+	e.next.Store(&judgement{rules, pol})
 }
 
 // Stats counts what a watcher has seen.

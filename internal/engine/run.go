@@ -30,6 +30,7 @@ type run struct {
 	ctx    context.Context //nolint:containedctx // it lives as long as the call
 	dup    *duplicates
 	ledger *ledger
+	judgement
 	// unclear are the digests of which was told that they cannot be compared.
 	unclear map[string]bool
 	// lateRules is set when a rule asks for drift, so that it must be asked
@@ -69,11 +70,7 @@ func (e *Engine) newRun(ctx context.Context) (*run, error) {
 		unclear: map[string]bool{}, answers: make(chan answer), slots: make(chan struct{}, asks),
 		open: map[string]*waiting{}, nextRetry: time.Now().Add(retryEvery), tags: newTagChecks(e.CheckTags),
 	}
-	for _, rule := range e.Rules.Rules() {
-		for _, name := range rule.FieldNames() {
-			r.lateRules = r.lateRules || strings.HasPrefix(name, "tagwarden.drift")
-		}
-	}
+	r.judgeBy(&judgement{e.Rules, e.Policy})
 	if e.History == nil {
 		return r, nil
 	}
@@ -91,6 +88,16 @@ func (e *Engine) newRun(ctx context.Context) (*run, error) {
 		r.batch.Sent = append(r.batch.Sent, a.ID)
 	}
 	return r, nil
+}
+
+// judgeBy takes new rules and a new policy.
+func (r *run) judgeBy(j *judgement) {
+	r.judgement, r.lateRules = *j, false
+	for _, rule := range r.judgement.rules.Rules() {
+		for _, name := range rule.FieldNames() {
+			r.lateRules = r.lateRules || strings.HasPrefix(name, "tagwarden.drift")
+		}
+	}
 }
 
 // loop judges events until there are no more.
@@ -164,6 +171,9 @@ func (r *run) more(events <-chan event.Event) error {
 
 // take takes one event through history, rules and policy.
 func (r *run) take(ev event.Event) error {
+	if j := r.next.Swap(nil); j != nil {
+		r.judgeBy(j)
+	}
 	switch ev := ev.(type) {
 	case *event.Start:
 		return r.start(ev)
@@ -217,7 +227,7 @@ func (r *run) start(s *event.Start) error {
 	case known && !again:
 		return nil // It was judged before our own restart.
 	}
-	r.rules(s, rec, verdict, now)
+	r.evaluate(s, rec, verdict, now)
 	return nil
 }
 
@@ -228,7 +238,7 @@ func (r *run) drift(s *event.Start, rec *record) (*drift.Verdict, error) {
 	if err != nil {
 		return nil, err
 	}
-	verdict, err := r.ledger.judge(r.ctx, sub, s, r.Policy.Production(s.Namespace))
+	verdict, err := r.ledger.judge(r.ctx, sub, s, r.policy.Production(s.Namespace))
 	if err != nil {
 		return nil, err
 	}
@@ -314,7 +324,7 @@ func (r *run) rejudge(w *waiting, mayAsk bool, failed error) error {
 	if err != nil {
 		return err
 	}
-	v, err := r.ledger.judge(r.ctx, sub, s, r.Policy.Production(s.Namespace))
+	v, err := r.ledger.judge(r.ctx, sub, s, r.policy.Production(s.Namespace))
 	if err != nil {
 		return err
 	}
@@ -323,7 +333,7 @@ func (r *run) rejudge(w *waiting, mayAsk bool, failed error) error {
 	}
 	settled, err := r.settle(w, sub, &v, mayAsk)
 	if err == nil && settled && r.lateRules && (len(w.rec.fired) == 0 || r.AllMatches) {
-		r.rules(s, w.rec, &v, r.Now())
+		r.evaluate(s, w.rec, &v, r.Now())
 	}
 	return err
 }
@@ -339,7 +349,7 @@ func (r *run) raise(f *finding.Finding, s *event.Start) error {
 	}
 	r.batch.Findings = append(r.batch.Findings, *f)
 	a := alertOf(f, s, r.Hostname)
-	decision := r.Policy.Decide(policy.Subject{
+	decision := r.policy.Decide(policy.Subject{
 		Finding: f.ID, Rule: a.Rule, Namespace: s.Namespace, Workload: f.Subject.Workload,
 		Image: event.FieldsOf(s, false).ImageName(), ContainerKind: f.Subject.Kind,
 	}, r.Now())
@@ -358,17 +368,17 @@ func (r *run) alert(s *event.Start, a falco.Alert) {
 	r.told = append(r.told, telling{start: s, alert: &a})
 }
 
-// rules judges a start by the Falco rules that have not fired for it yet.
-func (r *run) rules(s *event.Start, rec *record, v *drift.Verdict, now time.Time) {
-	fields := event.FieldsOf(s, r.Policy.Production(s.Namespace))
+// evaluate judges a start by the Falco rules that have not fired for it yet.
+func (r *run) evaluate(s *event.Start, rec *record, v *drift.Verdict, now time.Time) {
+	fields := event.FieldsOf(s, r.policy.Production(s.Namespace))
 	if v != nil && (v.State != drift.Unknown || len(v.Ask) == 0 || r.Resolver == nil) {
 		fields.SetDrift(event.Drift{State: v.State.String(), Form: v.Form, From: v.From, Reason: v.Reason})
 	}
-	for _, rule := range r.Rules.Evaluate(nil, fields) {
+	for _, rule := range r.judgement.rules.Evaluate(nil, fields) {
 		if rec.fired[rule.Name] {
 			continue
 		}
-		decision := r.Policy.Decide(asked(s, fields, rule), now)
+		decision := r.policy.Decide(asked(s, fields, rule), now)
 		alert := rule.Alert(fields, s.Time, firstOf(s.Node, r.Hostname))
 		switch decision.Action {
 		case policy.Mute:
