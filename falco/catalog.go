@@ -236,7 +236,7 @@ func (c *Catalog) ref(n *FieldName) (*FieldRef, error) {
 		return nil, fmt.Errorf("filter_check called with nonexistent field %s: it takes no argument [%s]", n, n.Arg)
 	case (f.Arg == NeedArg || f.Arg == NeedIdx) && !has:
 		return nil, fmt.Errorf("field %s needs an argument, write %s[…]", n.Name, n.Name)
-	case f.Arg >= OptIndex && has:
+	case f.Arg >= OptIndex && n.HasArg: // Behind a dot stands a name.
 		if _, err := strconv.ParseInt(arg, 10, 64); err != nil {
 			return nil, fmt.Errorf("field %s needs a number as argument, not [%s]", n.Name, arg)
 		}

@@ -54,7 +54,7 @@ func TestLookup(t *testing.T) {
 		}
 	}
 	// The argument tells the type of a raw argument.
-	for cond, ok := range map[string]bool{"evt.rawarg.res < 0": true, "evt.rawarg.name < x": false, "evt.arg[0] = x": true, "evt.arg = x": false, "evt.arg.a[0] = x": false} {
+	for cond, ok := range map[string]bool{"evt.rawarg.res < 0": true, "evt.rawarg.name < x": false, "evt.arg[0] = x": true, "evt.arg[name] = x": false, "evt.arg = x": false, "evt.arg.a[0] = x": false} {
 		if _, err := Compile(cond, cat); (err == nil) != ok {
 			t.Errorf("%s: got %v, want ok %v", cond, err, ok)
 		}

@@ -103,7 +103,6 @@ type matcher struct {
 	base         *falco.Catalog
 	compiled     map[[2]string]compiled
 	bad          int
-	buf          []byte
 }
 
 type compiled struct {

@@ -93,7 +93,7 @@ func (e *Engine) newRun(ctx context.Context) (*run, error) {
 // judgeBy takes new rules and a new policy.
 func (r *run) judgeBy(j *judgement) {
 	r.judgement, r.lateRules = *j, false
-	for _, rule := range r.judgement.rules.Rules() {
+	for _, rule := range r.rules.Rules() {
 		for _, name := range rule.FieldNames() {
 			r.lateRules = r.lateRules || strings.HasPrefix(name, "tagwarden.drift")
 		}
@@ -374,7 +374,7 @@ func (r *run) evaluate(s *event.Start, rec *record, v *drift.Verdict, now time.T
 	if v != nil && (v.State != drift.Unknown || len(v.Ask) == 0 || r.Resolver == nil) {
 		fields.SetDrift(event.Drift{State: v.State.String(), Form: v.Form, From: v.From, Reason: v.Reason})
 	}
-	for _, rule := range r.judgement.rules.Evaluate(nil, fields) {
+	for _, rule := range r.rules.Evaluate(nil, fields) {
 		if rec.fired[rule.Name] {
 			continue
 		}
