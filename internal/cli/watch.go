@@ -39,6 +39,7 @@ type watchFlags struct {
 	selection  *ruleSelection
 	kubeconfig string
 	context    string
+	cluster    string
 	namespace  string
 	address    string
 	ctrdNS     string
@@ -96,6 +97,7 @@ Ctrl-C ends the watch with a summary on stderr.`,
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "no status line and no summary")
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig `file` (default $KUBECONFIG, ~/.kube/config, or the pod's service account)")
 	flags.StringVar(&f.context, "context", "", "context of the kubeconfig")
+	flags.StringVar(&f.cluster, "cluster-name", "", "`name` of the cluster in events and history (default: the one in the kubeconfig)")
 	flags.StringVarP(&f.namespace, "namespace", "n", "", "watch one namespace only")
 	flags.StringVar(&f.address, "containerd-address", containerd.DefaultAddress, "containerd's socket")
 	flags.StringVar(&f.ctrdNS, "containerd-namespace", containerd.DefaultNamespace, "containerd's namespace")
@@ -208,7 +210,7 @@ func (f *watchFlags) open(env Env, log *slog.Logger) ([]engine.Source, error) {
 		switch name {
 		case "kube":
 			src, err := kube.New(kube.Config{
-				Kubeconfig: f.kubeconfig, Context: f.context, Namespace: f.namespace, Log: log,
+				Kubeconfig: f.kubeconfig, Context: f.context, Namespace: f.namespace, Cluster: f.cluster, Log: log,
 			})
 			if err != nil {
 				return nil, err

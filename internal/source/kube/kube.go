@@ -18,6 +18,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/kubernetes"
+	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
@@ -38,6 +39,9 @@ type Config struct {
 	Context string
 	// Namespace limits the watch to one namespace; empty means all.
 	Namespace string
+	// Cluster is the name of the cluster in events; empty means the name that
+	// the kubeconfig gives it.
+	Cluster string
 	// Log hears of broken and mended watches.
 	Log *slog.Logger
 }
@@ -45,7 +49,9 @@ type Config struct {
 // Source watches the pods of one cluster.
 type Source struct {
 	client    kubernetes.Interface
+	metadata  metadata.Interface
 	host      string
+	cluster   string
 	namespace string
 	log       *slog.Logger
 }
@@ -55,8 +61,8 @@ type Source struct {
 func New(cfg Config) (*Source, error) {
 	rules := clientcmd.NewDefaultClientConfigLoadingRules()
 	rules.ExplicitPath = cfg.Kubeconfig
-	restCfg, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules,
-		&clientcmd.ConfigOverrides{CurrentContext: cfg.Context}).ClientConfig()
+	loader := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, &clientcmd.ConfigOverrides{CurrentContext: cfg.Context})
+	restCfg, err := loader.ClientConfig()
 	switch {
 	case clientcmd.IsEmptyConfig(err):
 		return nil, errors.New("no cluster: give --kubeconfig, set KUBECONFIG, or run inside a cluster")
@@ -72,15 +78,35 @@ func New(cfg Config) (*Source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", restCfg.Host, err)
 	}
-	return &Source{client: client, host: restCfg.Host, namespace: cfg.Namespace, log: cfg.Log}, nil
+	// Owners are asked for while starts wait.
+	restCfg.QPS, restCfg.Burst = 50, 100
+	meta, err := metadata.NewForConfig(restCfg)
+	if err != nil {
+		return nil, fmt.Errorf("cluster %s: %w", restCfg.Host, err)
+	}
+	cluster := cfg.Cluster
+	if raw, err := loader.RawConfig(); err == nil && cluster == "" {
+		name := cfg.Context
+		if name == "" {
+			name = raw.CurrentContext
+		}
+		if c := raw.Contexts[name]; c != nil {
+			cluster = c.Cluster
+		}
+	}
+	return &Source{client: client, metadata: meta, host: restCfg.Host, cluster: cluster, namespace: cfg.Namespace, log: cfg.Log}, nil
 }
+
+// Cluster is the name of the cluster in events; empty where nothing names it.
+func (s *Source) Cluster() string { return s.cluster }
 
 // String names the source for people.
 func (s *Source) String() string { return "kube " + s.host }
 
 // Watch emits one start for every container that runs and for every one that
-// starts, until ctx ends or emit fails. Containers that ran before are marked
-// as existing; those that had ended before are not reported. A broken
+// starts, and its end, until ctx ends. Containers that ran before are marked as
+// existing and come first, in the order of their start, with [event.Synced]
+// behind them; those that had ended before are not reported. A broken
 // watch is taken up again, and what started meanwhile is found in the pods'
 // status. It returns an error when the cluster cannot be asked at the start,
 // else nil at the end of ctx. emit is called from one goroutine at a time.
@@ -110,7 +136,16 @@ func (s *Source) Watch(ctx context.Context, emit func(event.Event)) error {
 	}
 
 	t := newTracker(emit)
-	_, err := informer.AddEventHandler(cache.ResourceEventHandlerDetailedFuncs{
+	t.cluster, t.namespace = s.cluster, s.namespace
+	owners := newOwners(ctx, s.metadata, s.namespace, s.log)
+	nodes := newNodes(s.cluster, t)
+	t.describe = func(start *event.Start, pod *corev1.Pod) {
+		resolve(start, pod, owners.lookup)
+		start.Platform = nodes.platform(pod.Spec.NodeName)
+	}
+	nodes.start(ctx, s)
+	owners.warm()
+	registration, err := informer.AddEventHandler(cache.ResourceEventHandlerDetailedFuncs{
 		AddFunc: func(obj any, initial bool) {
 			if pod, ok := obj.(*corev1.Pod); ok {
 				t.see(pod, initial)
@@ -142,7 +177,15 @@ func (s *Source) Watch(ctx context.Context, emit func(event.Event)) error {
 	if err != nil {
 		return err
 	}
+	var waiting sync.WaitGroup
+	waiting.Go(func() {
+		if cache.WaitForCacheSync(ctx.Done(), registration.HasSynced) {
+			t.caughtUp()
+		}
+	})
 	informer.RunWithContext(ctx)
+	waiting.Wait()
+	nodes.wait()
 	return nil
 }
 

@@ -1,8 +1,10 @@
 package kube
 
 import (
+	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -10,6 +12,7 @@ import (
 
 	"github.com/tagwarden/tagwarden/image"
 	"github.com/tagwarden/tagwarden/internal/event"
+	"github.com/tagwarden/tagwarden/internal/workload"
 )
 
 // trim keeps of a pod what an event can say, so that the cache of a large
@@ -26,6 +29,8 @@ func trim(obj any) (any, error) {
 			UID:             pod.UID,
 			ResourceVersion: pod.ResourceVersion,
 			Labels:          pod.Labels,
+
+			CreationTimestamp: pod.CreationTimestamp,
 		},
 		Spec: corev1.PodSpec{
 			NodeName:       pod.Spec.NodeName,
@@ -41,6 +46,12 @@ func trim(obj any) (any, error) {
 			EphemeralContainerStatuses: trimStatuses(pod.Status.EphemeralContainerStatuses),
 		},
 	}
+	switch hash := pod.Annotations[annotationStatic]; {
+	case hash != "":
+		slim.Annotations = map[string]string{annotationStatic: hash}
+	case !workload.Labelled(pod.Labels):
+		slim.Annotations = map[string]string{annotationSpec: specHash(&pod.Spec)}
+	}
 	if owner := metav1.GetControllerOfNoCopy(pod); owner != nil {
 		slim.OwnerReferences = []metav1.OwnerReference{*owner}
 	}
@@ -48,7 +59,7 @@ func trim(obj any) (any, error) {
 		c := &pod.Spec.EphemeralContainers[i]
 		slim.Spec.EphemeralContainers = append(slim.Spec.EphemeralContainers, corev1.EphemeralContainer{
 			EphemeralContainerCommon: corev1.EphemeralContainerCommon{
-				Name: c.Name, Image: c.Image, SecurityContext: trimSecurity(c.SecurityContext),
+				Name: c.Name, Image: c.Image, ImagePullPolicy: c.ImagePullPolicy, SecurityContext: trimSecurity(c.SecurityContext),
 			},
 		})
 	}
@@ -60,7 +71,8 @@ func trimContainers(full []corev1.Container) []corev1.Container {
 	for i := range full {
 		c := &full[i]
 		slim[i] = corev1.Container{
-			Name: c.Name, Image: c.Image, RestartPolicy: c.RestartPolicy, SecurityContext: trimSecurity(c.SecurityContext),
+			Name: c.Name, Image: c.Image, ImagePullPolicy: c.ImagePullPolicy, RestartPolicy: c.RestartPolicy,
+			SecurityContext: trimSecurity(c.SecurityContext),
 		}
 	}
 	return slim
@@ -85,18 +97,42 @@ func trimStatuses(full []corev1.ContainerStatus) []corev1.ContainerStatus {
 	return slim
 }
 
+// annotationSpec is where trim leaves the hash of the spec that it cuts down.
+// No real pod has it: the character is not allowed in a key.
+const annotationSpec = "#spec"
+
+// annotationStatic marks the mirror of a static pod
+// (k8s.io/kubernetes pkg/kubelet/types/pod_update.go, ConfigHashAnnotationKey).
+const annotationStatic = "kubernetes.io/config.hash"
+
 // known is how many container ids are remembered for one container. Two are
 // enough for a status that moves forward (the current and the last one); the
 // rest is for a status that an API server with an old cache shows again.
 const known = 4
 
-// tracker turns pod states into starts. It remembers, for every container of
-// every living pod, the ids it has seen.
+// seenID is a container id, and whether its start was told and its end was not.
+type seenID struct {
+	id   string
+	live bool
+}
+
+// tracker turns pod states into starts and ends. It remembers, for every
+// container of every living pod, the ids it has seen.
 type tracker struct {
 	emit func(event.Event)
+	// describe adds to a start what the pod alone does not tell.
+	describe func(*event.Start, *corev1.Pod)
+	// cluster and namespace are the scope.
+	cluster, namespace string
+	now                func() time.Time
 
 	mu   sync.Mutex
-	pods map[types.UID]map[containerKey][known]string
+	pods map[types.UID]map[containerKey][known]seenID
+	// initial are the events of what was there at the begin, until they are
+	// told in the order of their time: the oldest container of a revision is
+	// the measure for the others.
+	initial []event.Event
+	synced  bool
 }
 
 // containerKey tells apart containers of one pod: the lists of a status are
@@ -104,7 +140,10 @@ type tracker struct {
 type containerKey string
 
 func newTracker(emit func(event.Event)) *tracker {
-	return &tracker{emit: emit, pods: map[types.UID]map[containerKey][known]string{}}
+	return &tracker{
+		emit: emit, describe: func(*event.Start, *corev1.Pod) {}, now: time.Now,
+		pods: map[types.UID]map[containerKey][known]seenID{},
+	}
 }
 
 // see looks at the state of a pod. initial says that the pod was there before
@@ -112,9 +151,12 @@ func newTracker(emit func(event.Event)) *tracker {
 func (t *tracker) see(pod *corev1.Pod, initial bool) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if !initial {
+		t.tell()
+	}
 	seen := t.pods[pod.UID]
 	if seen == nil {
-		seen = make(map[containerKey][known]string, len(pod.Status.ContainerStatuses))
+		seen = make(map[containerKey][known]seenID, len(pod.Status.ContainerStatuses))
 		t.pods[pod.UID] = seen
 	}
 	t.seeAll(pod, seen, pod.Status.InitContainerStatuses, initial)
@@ -122,7 +164,37 @@ func (t *tracker) see(pod *corev1.Pod, initial bool) {
 	t.seeAll(pod, seen, pod.Status.EphemeralContainerStatuses, initial)
 }
 
-func (t *tracker) seeAll(pod *corev1.Pod, seen map[containerKey][known]string, statuses []corev1.ContainerStatus, initial bool) {
+// caughtUp says that all pods that were there at the begin have been seen.
+func (t *tracker) caughtUp() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.tell()
+}
+
+// tell emits what was there at the begin, once.
+func (t *tracker) tell() {
+	if t.synced {
+		return
+	}
+	t.synced = true
+	slices.SortStableFunc(t.initial, func(a, b event.Event) int { return a.At().Compare(b.At()) })
+	for _, e := range t.initial {
+		t.emit(e)
+	}
+	t.initial = nil
+	t.emit(&event.Synced{Time: t.now().UTC(), Source: "kube", Cluster: t.cluster, Namespace: t.namespace})
+}
+
+// out emits an event, or keeps it for later.
+func (t *tracker) out(e event.Event) {
+	if t.synced {
+		t.emit(e)
+		return
+	}
+	t.initial = append(t.initial, e)
+}
+
+func (t *tracker) seeAll(pod *corev1.Pod, seen map[containerKey][known]seenID, statuses []corev1.ContainerStatus, initial bool) {
 	for i := range statuses {
 		status := &statuses[i]
 		ids := seen[containerKey(status.Name)]
@@ -131,12 +203,15 @@ func (t *tracker) seeAll(pod *corev1.Pod, seen map[containerKey][known]string, s
 		// looks; its id is all that is left of it.
 		if last := status.LastTerminationState.Terminated; last != nil {
 			t.note(pod, status, &ids, last.ContainerID, last.StartedAt, !initial, initial)
+			t.end(&ids, last.ContainerID, last.FinishedAt)
 		}
 		switch state := status.State; {
 		case state.Running != nil:
 			t.note(pod, status, &ids, status.ContainerID, state.Running.StartedAt, true, initial)
 		case state.Terminated != nil:
-			t.note(pod, status, &ids, firstOf(state.Terminated.ContainerID, status.ContainerID), state.Terminated.StartedAt, !initial, initial)
+			id := firstOf(state.Terminated.ContainerID, status.ContainerID)
+			t.note(pod, status, &ids, id, state.Terminated.StartedAt, !initial, initial)
+			t.end(&ids, id, state.Terminated.FinishedAt)
 		}
 		if ids != before {
 			seen[containerKey(status.Name)] = ids
@@ -154,26 +229,57 @@ func firstOf(a, b string) string {
 // note remembers id, and emits a start when it is new and report is set. A
 // container that was made but never started (a command that does not exist)
 // has 1970 as its start time.
-func (t *tracker) note(pod *corev1.Pod, status *corev1.ContainerStatus, ids *[known]string, id string, started metav1.Time, report, existing bool) {
+func (t *tracker) note(pod *corev1.Pod, status *corev1.ContainerStatus, ids *[known]seenID, id string, started metav1.Time, report, existing bool) {
 	if id == "" {
 		return
 	}
-	for _, old := range ids {
-		if old == id {
+	for i := range ids {
+		if ids[i].id == id {
 			return
 		}
 	}
+	// A container has one process at a time: those before it have ended.
+	for i := range ids {
+		t.end(ids, ids[i].id, started)
+	}
 	copy(ids[1:], ids[:known-1])
-	ids[0] = id
+	ids[0] = seenID{id: id}
 	if report && started.Unix() > 0 {
+		ids[0].live = true
 		s := start(pod, status, id, started, existing)
-		t.emit(&s)
+		s.Cluster = t.cluster
+		t.describe(&s, pod)
+		t.out(&s)
 	}
 }
 
+// end emits the end of a container whose start was told.
+func (t *tracker) end(ids *[known]seenID, id string, at metav1.Time) {
+	for i := range ids {
+		if ids[i].id != id || !ids[i].live {
+			continue
+		}
+		ids[i].live = false
+		if at.Unix() <= 0 {
+			at = metav1.NewTime(t.now())
+		}
+		_, bare, ok := strings.Cut(id, "://")
+		if !ok {
+			bare = id
+		}
+		t.out(&event.End{Time: at.UTC(), Source: "kube", Cluster: t.cluster, ContainerID: bare})
+	}
+}
+
+// forget ends what a pod ran and drops it.
 func (t *tracker) forget(pod *corev1.Pod) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for _, ids := range t.pods[pod.UID] {
+		for i := range ids {
+			t.end(&ids, ids[i].id, metav1.Time{})
+		}
+	}
 	delete(t.pods, pod.UID)
 }
 
@@ -202,10 +308,6 @@ func start(pod *corev1.Pod, status *corev1.ContainerStatus, id string, started m
 	}
 	if owner := metav1.GetControllerOfNoCopy(pod); owner != nil {
 		s.Owner = &event.Owner{APIVersion: owner.APIVersion, Kind: owner.Kind, Name: owner.Name, UID: string(owner.UID)}
-		s.Workload = event.Workload{APIVersion: owner.APIVersion, Kind: owner.Kind, Name: owner.Name}
-		s.Revision = firstOf(pod.Labels["pod-template-hash"], pod.Labels["controller-revision-hash"])
-	} else {
-		s.Workload = event.Workload{APIVersion: "v1", Kind: "Pod", Name: pod.Name}
 	}
 	if id != status.ContainerID {
 		// The one before. Its image is not kept by the API: with that of its
@@ -217,32 +319,38 @@ func start(pod *corev1.Pod, status *corev1.ContainerStatus, id string, started m
 			s.Digest, s.DigestOf = digest.String(), name
 		}
 	}
-	s.Reference, s.Kind, s.Privileged = asked(pod, status.Name)
+	asked(&s, pod, status.Name)
 	return s
 }
 
 // asked finds in the spec what the container was asked to run: the status
 // names the image by any tag that the runtime has for it.
-func asked(pod *corev1.Pod, name string) (reference string, kind event.Kind, privileged *bool) {
+func asked(s *event.Start, pod *corev1.Pod, name string) {
+	set := func(kind event.Kind, image string, pull corev1.PullPolicy, sc *corev1.SecurityContext) {
+		s.Kind, s.Reference, s.PullPolicy, s.Privileged = kind, image, string(pull), isPrivileged(sc)
+	}
 	for i := range pod.Spec.Containers {
 		if c := &pod.Spec.Containers[i]; c.Name == name {
-			return c.Image, event.Container, isPrivileged(c.SecurityContext)
+			set(event.Container, c.Image, c.ImagePullPolicy, c.SecurityContext)
+			return
 		}
 	}
 	for i := range pod.Spec.InitContainers {
 		if c := &pod.Spec.InitContainers[i]; c.Name == name {
+			kind := event.Init
 			if c.RestartPolicy != nil && *c.RestartPolicy == corev1.ContainerRestartPolicyAlways {
-				return c.Image, event.Sidecar, isPrivileged(c.SecurityContext)
+				kind = event.Sidecar
 			}
-			return c.Image, event.Init, isPrivileged(c.SecurityContext)
+			set(kind, c.Image, c.ImagePullPolicy, c.SecurityContext)
+			return
 		}
 	}
 	for i := range pod.Spec.EphemeralContainers {
 		if c := &pod.Spec.EphemeralContainers[i]; c.Name == name {
-			return c.Image, event.Ephemeral, isPrivileged(c.SecurityContext)
+			set(event.Ephemeral, c.Image, c.ImagePullPolicy, c.SecurityContext)
+			return
 		}
 	}
-	return "", "", nil
 }
 
 func isPrivileged(sc *corev1.SecurityContext) *bool {
@@ -250,4 +358,10 @@ func isPrivileged(sc *corev1.SecurityContext) *bool {
 		return sc.Privileged
 	}
 	return new(bool)
+}
+
+// resolve says what the pod of a start belongs to.
+func resolve(s *event.Start, pod *corev1.Pod, lookup workload.Lookup) {
+	o := objectOf("v1", "Pod", &pod.ObjectMeta)
+	s.Workload, s.Revision, s.Deployment = workload.Resolve(o, pod.Annotations[annotationSpec], lookup)
 }

@@ -11,6 +11,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/tagwarden/tagwarden/internal/event"
+	"github.com/tagwarden/tagwarden/internal/workload"
 )
 
 var epoch = metav1.NewTime(time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC))
@@ -68,7 +69,7 @@ func TestTrackerEmitsEveryStartOnce(t *testing.T) {
 	for _, tc := range []struct {
 		name  string
 		looks []look
-		want  []string // container ids, "!" when it ran before
+		want  []string // container ids, "!" when it ran before, "-" before one that ended
 	}{
 		{"a pod comes to run", []look{{pod: web("1")}, {pod: web("1", pending)}, {pod: web("1", running("a"))}, {pod: web("1", running("a"))}}, []string{"a"}},
 		{"ran before", []look{{pod: web("1", running("a")), initial: true}, {pod: web("1", running("a"))}}, []string{"a!"}},
@@ -79,19 +80,19 @@ func TestTrackerEmitsEveryStartOnce(t *testing.T) {
 			{pod: web("1", waiting("a"))},
 			{pod: web("1", after(running("b"), "a"))},
 			{pod: web("1", waiting("b"))},
-		}, []string{"a", "b"}},
-		{"too short to be seen running", []look{{pod: web("1", pending)}, {pod: web("1", ended("a"))}}, []string{"a"}},
-		{"come and gone between two looks", []look{{pod: web("1", running("a"))}, {pod: web("1", after(running("c"), "b"))}}, []string{"a", "b", "c"}},
-		{"waiting after a crash that was not seen", []look{{pod: web("1", running("a"))}, {pod: web("1", waiting("b"))}}, []string{"a", "b"}},
+		}, []string{"a", "-a", "b", "-b"}},
+		{"too short to be seen running", []look{{pod: web("1", pending)}, {pod: web("1", ended("a"))}}, []string{"a", "-a"}},
+		{"come and gone between two looks", []look{{pod: web("1", running("a"))}, {pod: web("1", after(running("c"), "b"))}}, []string{"a", "-a", "b", "-b", "c"}},
+		{"waiting after a crash that was not seen", []look{{pod: web("1", running("a"))}, {pod: web("1", waiting("b"))}}, []string{"a", "-a", "b", "-b"}},
 		{"the crash before the watch began", []look{{pod: web("1", waiting("a")), initial: true}, {pod: web("1", after(running("b"), "a"))}}, []string{"b"}},
 		{"an API server with an old cache", []look{
 			{pod: web("1", running("a"))},
 			{pod: web("1", after(running("b"), "a"))},
 			{pod: web("1", running("a"))},
 			{pod: web("1", after(running("b"), "a"))},
-		}, []string{"a", "b"}},
-		{"same name, another pod", []look{{pod: web("1", running("a"))}, {pod: web("1", running("a")), gone: true}, {pod: web("2", running("b"))}}, []string{"a", "b"}},
-		{"last words of a deleted pod", []look{{pod: web("1", pending)}, {pod: web("1", ended("a")), gone: true}}, []string{"a"}},
+		}, []string{"a", "-a", "b"}},
+		{"same name, another pod", []look{{pod: web("1", running("a"))}, {pod: web("1", running("a")), gone: true}, {pod: web("2", running("b"))}}, []string{"a", "-a", "b"}},
+		{"last words of a deleted pod", []look{{pod: web("1", pending)}, {pod: web("1", ended("a")), gone: true}}, []string{"a", "-a"}},
 		{"invalid image name", []look{{pod: web("1", badName)}}, nil},
 		{"made but never started", []look{{pod: web("1", startError)}}, nil},
 	} {
@@ -99,12 +100,16 @@ func TestTrackerEmitsEveryStartOnce(t *testing.T) {
 			t.Parallel()
 			var got []string
 			tr := newTracker(func(e event.Event) {
-				s := e.(*event.Start)
-				id := s.ContainerID
-				if s.Existing {
-					id += "!"
+				switch e := e.(type) {
+				case *event.Start:
+					id := e.ContainerID
+					if e.Existing {
+						id += "!"
+					}
+					got = append(got, id)
+				case *event.End:
+					got = append(got, "-"+e.ContainerID)
 				}
-				got = append(got, id)
 			})
 			for _, l := range tc.looks {
 				slim, err := trim(l.pod)
@@ -116,6 +121,7 @@ func TestTrackerEmitsEveryStartOnce(t *testing.T) {
 					tr.forget(slim.(*corev1.Pod))
 				}
 			}
+			tr.caughtUp()
 			if diff := cmp.Diff(tc.want, got); diff != "" {
 				t.Errorf("container ids (-want +got):\n%s", diff)
 			}
@@ -182,7 +188,7 @@ func TestStartSaysWhatTheSpecAskedFor(t *testing.T) {
 		w.Time, w.Source, w.Node, w.Namespace, w.Pod, w.PodUID = epoch.Time, "kube", "n1", "shop", "web-5d8c-x", "u1"
 		w.PodLabels = pod.Labels
 		w.Owner = &event.Owner{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "web-5d8c", UID: "r1"}
-		w.Workload, w.Revision = event.Workload{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "web-5d8c"}, "5d8c"
+		w.Workload, w.Revision = event.Workload{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}, "5d8c"
 		w.Container, w.ContainerID, w.Runtime, w.RestartCount = name, "id-"+name, "containerd", 3
 		// Another tag of the same bytes: what the status says is not what
 		// was asked for.
@@ -196,7 +202,15 @@ func TestStartSaysWhatTheSpecAskedFor(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	newTracker(func(e event.Event) { s := e.(*event.Start); got[s.Container] = *s }).see(slim.(*corev1.Pod), false)
+	tr := newTracker(func(e event.Event) {
+		if s, ok := e.(*event.Start); ok {
+			got[s.Container] = *s
+		}
+	})
+	tr.describe = func(s *event.Start, pod *corev1.Pod) {
+		resolve(s, pod, func(string, workload.Ref, time.Time) *workload.Object { return nil })
+	}
+	tr.see(slim.(*corev1.Pod), false)
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("starts (-want +got):\n%s", diff)
 	}
@@ -209,7 +223,11 @@ func TestTheImageOfAContainerThatIsGoneIsNotGuessed(t *testing.T) {
 	status := after(running("b"), "a")
 	status.ImageID = "docker.io/library/nginx@sha256:4bcff63911fcb4448bd4fdacec207030997caf25e9bea4045fa6c8c44de311d1"
 	var got []event.Start
-	newTracker(func(e event.Event) { got = append(got, *e.(*event.Start)) }).see(web("1", status), false)
+	newTracker(func(e event.Event) {
+		if s, ok := e.(*event.Start); ok {
+			got = append(got, *s)
+		}
+	}).see(web("1", status), false)
 	if len(got) != 2 {
 		t.Fatalf("got %d starts, want 2", len(got))
 	}
