@@ -20,8 +20,8 @@ const module = "github.com/tagwarden/tagwarden/"
 // packages of a lower layer; packages of one layer do not know each other.
 var layers = [][]string{
 	{"image", "falco", "internal/finding", "internal/lines", "internal/when", "internal/version"},
-	{"internal/policy", "internal/event", "internal/workload", "internal/jsonevent"},
-	{"internal/history"},
+	{"internal/policy", "internal/event", "internal/jsonevent"},
+	{"internal/history", "internal/workload"},
 	{"internal/drift", "internal/source/kube", "internal/source/containerd", "internal/source/replay", "internal/registry", "internal/registry/registrytest", "rules"},
 	{"internal/engine"},
 	{"internal/cli"},
