@@ -3,8 +3,6 @@ package engine
 import (
 	"context"
 	"fmt"
-	"slices"
-	"strings"
 	"time"
 
 	"github.com/tagwarden/tagwarden/image"
@@ -73,8 +71,6 @@ type living struct {
 	start   *event.Start
 	subject *subject
 	seen    *history.Seen
-	// last is when it was last known to run, before this run.
-	last time.Time
 }
 
 type podContainer struct{ podUID, container string }
@@ -106,10 +102,10 @@ func (l *ledger) load(ctx context.Context) error {
 		s := &event.Start{
 			Time: c.First, Source: fromHistory, Existing: true, Cluster: c.Cluster, Node: c.Node, Platform: c.Platform,
 			Namespace: c.Namespace, Pod: c.Pod, PodUID: c.PodUID, Workload: c.Workload, Revision: c.Revision,
-			Container: c.Container, Kind: c.Kind, ContainerID: c.ContainerID, Reference: c.Reference, PullPolicy: c.PullPolicy,
+			Container: c.Container, Kind: c.Kind, ContainerID: c.ContainerID, Reference: c.Reference,
 			Digest: c.Digest, DigestOf: c.DigestOf,
 		}
-		l.add(sub, s).last = c.Last
+		l.add(sub, s)
 	}
 	return nil
 }
@@ -211,19 +207,15 @@ func (l *ledger) remove(id string) bool {
 	return true
 }
 
-// gone returns the ends of the containers in the scope of a source that has
-// caught up and has not named them: they ended while nobody watched.
-func (l *ledger) gone(s *event.Synced) []*event.End {
-	var ends []*event.End
+// gone forgets the containers in the scope of a source that has caught up and
+// has not named them: they ended while nobody watched.
+func (l *ledger) gone(s *event.Synced) {
 	for id, c := range l.live {
-		if c.start.Source != fromHistory || c.start.Cluster != s.Cluster ||
-			s.Node != "" && c.start.Node != s.Node || s.Namespace != "" && c.start.Namespace != s.Namespace {
-			continue
+		if c.start.Source == fromHistory && c.start.Cluster == s.Cluster &&
+			(s.Node == "" || c.start.Node == s.Node) && (s.Namespace == "" || c.start.Namespace == s.Namespace) {
+			l.remove(id)
 		}
-		ends = append(ends, &event.End{Time: c.last, Source: s.Source, Cluster: s.Cluster, ContainerID: id})
 	}
-	slices.SortFunc(ends, func(a, b *event.End) int { return strings.Compare(a.ContainerID, b.ContainerID) })
-	return ends
 }
 
 // confirm notes that a source named a container that is known already. It

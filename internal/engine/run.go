@@ -179,7 +179,7 @@ func (r *run) take(ev event.Event) error {
 		return r.start(ev)
 	case *event.End:
 		if r.ledger.remove(ev.ContainerID) {
-			r.batch.Events = append(r.batch.Events, ev)
+			r.batch.Ends = append(r.batch.Ends, ev)
 		}
 		delete(r.open, ev.ContainerID)
 	case *event.Node:
@@ -188,10 +188,8 @@ func (r *run) take(ev event.Event) error {
 			return err
 		}
 	case *event.Synced:
-		for _, end := range r.ledger.gone(ev) {
-			r.ledger.remove(end.ContainerID)
-			r.batch.Events = append(r.batch.Events, end)
-		}
+		r.ledger.gone(ev)
+		r.batch.Synced = append(r.batch.Synced, ev)
 	}
 	r.told = append(r.told, telling{event: ev})
 	return nil
@@ -225,6 +223,7 @@ func (r *run) start(s *event.Start) error {
 	case again && (!rec.better || len(rec.fired) > 0 && !r.AllMatches):
 		return nil
 	case known && !again:
+		r.batch.Confirmed = append(r.batch.Confirmed, s.ContainerID)
 		return nil // It was judged before our own restart.
 	}
 	r.evaluate(s, rec, verdict, now)
@@ -243,7 +242,7 @@ func (r *run) drift(s *event.Start, rec *record) (*drift.Verdict, error) {
 		return nil, err
 	}
 	r.ledger.add(sub, s)
-	r.batch.Events = append(r.batch.Events, s)
+	r.batch.Starts = append(r.batch.Starts, s)
 	_, err = r.settle(&waiting{s, rec}, sub, &verdict, true)
 	return &verdict, err
 }
@@ -413,7 +412,7 @@ func (r *run) commit(ctx context.Context) error {
 			sent = append(sent, rand.Text())
 			r.batch.Alerts = append(r.batch.Alerts, history.Alert{ID: sent[len(sent)-1], Text: text})
 		}
-		if len(r.batch.Events)+len(r.batch.Findings)+len(r.batch.Alerts) > 0 {
+		if len(r.batch.Starts)+len(r.batch.Ends)+len(r.batch.Synced)+len(r.batch.Findings)+len(r.batch.Alerts) > 0 {
 			if err := r.keep(ctx); err != nil {
 				return err
 			}

@@ -109,6 +109,25 @@ const (
 	Lock     Origin = "lock"     // from a lock file
 )
 
+// A Record is a finding as it is kept: once, however often it is found.
+type Record struct {
+	finding.Finding
+	// Delivered says how far it got: see the states.
+	Delivered Delivery
+}
+
+// Delivery is how far a finding got on its way to the sink.
+type Delivery uint8
+
+// The states of delivery. A finding is Sending from before it is written until
+// that is known to be done: a process that was killed in between leaves it
+// there, and it is not written twice.
+const (
+	Waiting Delivery = iota
+	Sending
+	Delivered
+)
+
 // A Query selects intervals and revisions. Empty fields select all.
 type Query struct {
 	Cluster, Namespace string
@@ -132,10 +151,7 @@ type Query struct {
 type Container struct {
 	Subject
 	Seen
-	Kind       event.Kind
-	PullPolicy string
-	// Last is when it was last known to run.
-	Last time.Time
+	Kind event.Kind
 }
 
 // A Batch is what is written together: all of it, or nothing.
@@ -143,9 +159,14 @@ type Batch struct {
 	Cluster string
 	// Now is until when what runs is known to run.
 	Now time.Time
-	// Events are the starts of containers that are new, and the ends of those
-	// that are known, in their order.
-	Events []event.Event
+	// Starts are containers that are new. Confirmed are the ids of containers
+	// that were known before this run and were seen again.
+	Starts    []*event.Start
+	Confirmed []string
+	Ends      []*event.End
+	// Synced are the scopes in which nothing runs that was neither a start nor
+	// confirmed.
+	Synced []*event.Synced
 	// Findings are kept once, by their fingerprint.
 	Findings []finding.Finding
 	// Alerts wait to be delivered, and Sent are those that were.
