@@ -226,7 +226,7 @@ func (l *ledger) confirm(s *event.Start) bool {
 		return false
 	}
 	if c.start.Source == fromHistory {
-		c.start.Source = s.Source
+		c.start = s // It says more than the history keeps.
 	}
 	return true
 }
