@@ -47,6 +47,9 @@ type watchFlags struct {
 	events     []string
 	pace       float64
 	quiet      bool
+	store      string
+	checkTags  time.Duration
+	registry   *registryFlags
 }
 
 func newWatch(env Env) *cobra.Command {
@@ -94,6 +97,9 @@ Ctrl-C ends the watch with a summary on stderr.`,
 	f.output = outputFlag(cmd, "text", "json", "events")
 	f.failOn = failOnFlag(cmd)
 	f.selection = selectionFlags(cmd)
+	flags.StringVar(&f.store, "store", "", "history `file`; it is made where there is none")
+	flags.DurationVar(&f.checkTags, "check-tags", time.Hour, "how often the references that run are resolved anew, to find tags that moved; 0 never")
+	f.registry = addRegistryFlags(cmd)
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "no status line and no summary")
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig `file` (default $KUBECONFIG, ~/.kube/config, or the pod's service account)")
 	flags.StringVar(&f.context, "context", "", "context of the kubeconfig")
@@ -110,7 +116,7 @@ Ctrl-C ends the watch with a summary on stderr.`,
 	return cmd
 }
 
-func (f *watchFlags) run(ctx context.Context, env Env) error {
+func (f *watchFlags) run(ctx context.Context, env Env) (err error) {
 	pol, err := loadPolicy(f.policy, env.Now())
 	if err != nil {
 		return err
@@ -141,8 +147,23 @@ func (f *watchFlags) run(ctx context.Context, env Env) error {
 
 	sink := newSink(*f.output, con.over(env.Stdout))
 	e := &engine.Engine{
-		Sources: sources, Rules: rules, Policy: pol, Sink: sink,
-		Now: env.Now, Hostname: hostname(), AllMatches: *f.matching == "all",
+		Sources: sources, Rules: rules, Policy: pol, Sink: sink, Log: log, Cluster: clusterOf(sources, f.cluster),
+		Now: env.Now, Hostname: hostname(), AllMatches: *f.matching == "all", CheckTags: f.checkTags,
+	}
+	if f.store != "" {
+		h, err := openHistory(ctx, f.store, e.Cluster, log)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, h.Close()) }()
+		e.History = h
+	}
+	client, err := f.registry.client(log, nil)
+	if err != nil {
+		return err
+	}
+	if client != nil {
+		e.Resolver = resolver{client}
 	}
 	watched, stopReload := context.WithCancel(ctx)
 	var reloading sync.WaitGroup
@@ -172,6 +193,16 @@ func (f *watchFlags) run(ctx context.Context, env Env) error {
 		return &statusError{status: exitFindings}
 	}
 	return nil
+}
+
+// clusterOf is the name of the cluster that sources see.
+func clusterOf(sources []engine.Source, name string) string {
+	for _, s := range sources {
+		if k, ok := s.(interface{ Cluster() string }); ok && name == "" {
+			return k.Cluster()
+		}
+	}
+	return name
 }
 
 // reload takes up changed rules files and a changed policy. What does not load

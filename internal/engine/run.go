@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"strings"
 	"sync"
 	"time"
@@ -71,6 +72,9 @@ func (e *Engine) newRun(ctx context.Context) (*run, error) {
 		open: map[string]*waiting{}, nextRetry: time.Now().Add(retryEvery), tags: newTagChecks(e.CheckTags),
 	}
 	r.judgeBy(&judgement{e.Rules, e.Policy})
+	if e.Log == nil {
+		e.Log = slog.New(slog.DiscardHandler)
+	}
 	if e.History == nil {
 		return r, nil
 	}
@@ -176,8 +180,10 @@ func (r *run) take(ev event.Event) error {
 	}
 	switch ev := ev.(type) {
 	case *event.Start:
+		ev.Cluster = firstOf(ev.Cluster, r.Cluster)
 		return r.start(ev)
 	case *event.End:
+		ev.Cluster = firstOf(ev.Cluster, r.Cluster)
 		if r.ledger.remove(ev.ContainerID) {
 			r.batch.Ends = append(r.batch.Ends, ev)
 		}
@@ -188,6 +194,7 @@ func (r *run) take(ev event.Event) error {
 			return err
 		}
 	case *event.Synced:
+		ev.Cluster = firstOf(ev.Cluster, r.Cluster)
 		r.ledger.gone(ev)
 		r.batch.Synced = append(r.batch.Synced, ev)
 	}

@@ -42,6 +42,11 @@ type Batch struct {
 	// to an earlier state.
 	Sending, Delivered []string
 
+	// Alerts are about to be written to the sink, Sent are the ids of those
+	// that were; see [Store.Unsent].
+	Alerts []history.Alert
+	Sent   []string
+
 	// Contents and Same are what was learnt of digests; see [Store.PutContents]
 	// and [Store.PutSame].
 	Contents []Content
@@ -110,6 +115,9 @@ func (w *writer) batch(ctx context.Context, b *Batch) error {
 		return err
 	}
 	if err := w.delivery(ctx, history.Delivered, b.Delivered); err != nil {
+		return err
+	}
+	if err := w.alerts(ctx, b); err != nil {
 		return err
 	}
 	if err := w.contents(ctx, b.Contents); err != nil {

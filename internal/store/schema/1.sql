@@ -197,3 +197,7 @@ CREATE TABLE same_digest (
   digest INTEGER NOT NULL REFERENCES digest,
   PRIMARY KEY (image, digest)
 ) STRICT, WITHOUT ROWID;
+
+-- Alerts that were about to be written: one that is still here when a process
+-- opens the store may or may not have reached the sink.
+CREATE TABLE alert (id TEXT PRIMARY KEY, body TEXT NOT NULL) STRICT, WITHOUT ROWID;
