@@ -120,6 +120,7 @@ could not be done.`,
 	})
 	root.AddCommand(
 		newWatch(env),
+		newHistory(env),
 		newDemo(env),
 		newImage(env),
 		newRules(env),

@@ -47,7 +47,7 @@ type watchFlags struct {
 	events     []string
 	pace       float64
 	quiet      bool
-	store      string
+	store      *string
 	checkTags  time.Duration
 	registry   *registryFlags
 }
@@ -97,7 +97,7 @@ Ctrl-C ends the watch with a summary on stderr.`,
 	f.output = outputFlag(cmd, "text", "json", "events")
 	f.failOn = failOnFlag(cmd)
 	f.selection = selectionFlags(cmd)
-	flags.StringVar(&f.store, "store", "", "history `file`; it is made where there is none")
+	f.store = storeFlag(cmd, "; it is made where there is none")
 	flags.DurationVar(&f.checkTags, "check-tags", time.Hour, "how often the references that run are resolved anew, to find tags that moved; 0 never")
 	f.registry = addRegistryFlags(cmd)
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "no status line and no summary")
@@ -150,8 +150,8 @@ func (f *watchFlags) run(ctx context.Context, env Env) (err error) {
 		Sources: sources, Rules: rules, Policy: pol, Sink: sink, Log: log, Cluster: clusterOf(sources, f.cluster),
 		Now: env.Now, Hostname: hostname(), AllMatches: *f.matching == "all", CheckTags: f.checkTags,
 	}
-	if f.store != "" {
-		h, err := openHistory(ctx, f.store, e.Cluster, log)
+	if *f.store != "" {
+		h, err := openHistory(ctx, *f.store, e.Cluster, log)
 		if err != nil {
 			return err
 		}
