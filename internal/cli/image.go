@@ -18,7 +18,7 @@ import (
 )
 
 func newImage(env Env) *cobra.Command {
-	return group("image", "Classify image references", newClassify(env))
+	return group("image", "Classify and resolve image references", newClassify(env), newResolve(env))
 }
 
 // classified is one line of "image classify -o json", a published format.

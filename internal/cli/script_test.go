@@ -30,10 +30,15 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       *update,
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"registry": registryCommand,
+			"status":   statusCommand,
+		},
 		Setup: func(env *testscript.Env) error {
 			// No cluster and no policy of this machine.
 			env.Setenv("HOME", env.WorkDir)
 			env.Setenv("KUBECONFIG", "")
+			env.Values[registryKey{}] = startRegistry(env)
 			return nil
 		},
 	})

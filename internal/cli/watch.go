@@ -50,6 +50,7 @@ type watchFlags struct {
 	store      *string
 	checkTags  time.Duration
 	registry   *registryFlags
+	offline    *bool
 }
 
 func newWatch(env Env) *cobra.Command {
@@ -99,7 +100,7 @@ Ctrl-C ends the watch with a summary on stderr.`,
 	f.selection = selectionFlags(cmd)
 	f.store = storeFlag(cmd, "; it is made where there is none")
 	flags.DurationVar(&f.checkTags, "check-tags", time.Hour, "how often the references that run are resolved anew, to find tags that moved; 0 never")
-	f.registry = addRegistryFlags(cmd)
+	f.registry, f.offline = addRegistryFlags(cmd), offlineFlag(cmd)
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "no status line and no summary")
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig `file` (default $KUBECONFIG, ~/.kube/config, or the pod's service account)")
 	flags.StringVar(&f.context, "context", "", "context of the kubeconfig")
@@ -158,12 +159,12 @@ func (f *watchFlags) run(ctx context.Context, env Env) (err error) {
 		defer func() { err = errors.Join(err, h.Close()) }()
 		e.History = h
 	}
-	client, err := f.registry.client(log, nil)
-	if err != nil {
-		return err
-	}
-	if client != nil {
-		e.Resolver = resolver{client}
+	if !*f.offline {
+		client, err := f.registry.client(log, nil)
+		if err != nil {
+			return err
+		}
+		e.Resolver = resolving{client}
 	}
 	watched, stopReload := context.WithCancel(ctx)
 	var reloading sync.WaitGroup

@@ -188,14 +188,17 @@ func (c *Client) ResolveWithin(ctx context.Context, ref image.Reference, maxAge 
 		return r, nil
 	}
 	q := question{ref.String(), repo.host}
-	r, err := share(ctx, c, q, "resolve "+key, func(ctx context.Context) (Resolved, error) {
-		return c.resolve(ctx, q, repo, name, ref.Digest())
+	return share(ctx, c, q, "resolve "+key, func(ctx context.Context) (Resolved, error) {
+		// Another may have asked since.
+		if r, ok := c.tags.get(key); ok && time.Since(r.At) < maxAge {
+			return r, nil
+		}
+		r, err := c.resolve(ctx, q, repo, name, ref.Digest())
+		if err == nil {
+			c.tags.put(key, r, 1)
+		}
+		return r, err
 	})
-	if err != nil {
-		return Resolved{}, err
-	}
-	c.tags.put(key, r, 1)
-	return r, nil
 }
 
 // resolve asks for name, which is a tag, or want where that is not empty.
@@ -268,16 +271,16 @@ func (c *Client) contents(ctx context.Context, ref image.Reference, of image.Chi
 
 // content finds or asks what a digest stands for.
 func (c *Client) content(ctx context.Context, ref image.Reference, of image.Child) (image.Content, error) {
-	known, ok, err := c.config.Cache.Content(ctx, of.Digest)
-	if err != nil {
-		c.log.WarnContext(ctx, "cache of digests cannot be read", "error", err)
-	} else if ok {
+	if known, ok := c.cached(ctx, of.Digest); ok {
 		return known, nil
 	}
 	repo := c.repository(ref)
 	q := question{ref.Name() + "@" + of.Digest.String(), repo.host}
 	key := fmt.Sprintf("content %s/%s@%s %s", repo.host, repo.path, of.Digest, of.Platform)
 	return share(ctx, c, q, key, func(ctx context.Context) (image.Content, error) {
+		if known, ok := c.cached(ctx, of.Digest); ok { // another asked since
+			return known, nil
+		}
 		m, _, err := c.manifest(ctx, q, repo, of.Digest.String(), of.Digest)
 		if err != nil {
 			if e, ok := errors.AsType[*Error](err); ok && errors.Is(e, ErrNotFound) {
@@ -299,6 +302,16 @@ func (c *Client) content(ctx context.Context, ref image.Reference, of image.Chil
 		}
 		return content, nil
 	})
+}
+
+// cached finds what was learnt before.
+func (c *Client) cached(ctx context.Context, d image.Digest) (image.Content, bool) {
+	known, ok, err := c.config.Cache.Content(ctx, d)
+	if err != nil {
+		c.log.WarnContext(ctx, "cache of digests cannot be read", "error", err)
+		return image.Content{}, false
+	}
+	return known, ok
 }
 
 // platform reads the platform of a manifest in its config. A config that the
