@@ -54,7 +54,8 @@ func (r *Rule) Exceptions() []string {
 	return names
 }
 
-// Ruleset is a set of compiled rules. It may be used by several goroutines.
+// Ruleset is a set of compiled rules. It may be used by several goroutines. The
+// zero value has no rules.
 type Ruleset struct {
 	rules       []*Rule
 	unavailable []Unavailable
@@ -145,6 +146,9 @@ func (r *Rule) needs(missing []string) []string {
 // of type container, fields that a container start cannot carry are null
 // without being asked for.
 func (rs *Ruleset) Evaluate(dst []*Rule, ev Event) []*Rule {
+	if rs.starts == nil {
+		return dst
+	}
 	typ := ev.Type()
 	if typ == startType {
 		return rs.starts.evaluate(dst, ev, rs.starts.entries, rs.first)

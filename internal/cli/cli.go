@@ -122,6 +122,7 @@ could not be done.`,
 	root.AddCommand(
 		newWatch(env),
 		newHistory(env),
+		newDrift(env),
 		newDemo(env),
 		newImage(env),
 		newRules(env),

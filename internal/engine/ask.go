@@ -223,7 +223,7 @@ func (r *run) resolved(ref image.Reference, to image.Digest, starts []*event.Sta
 		if r.ledger.live[s.ContainerID] == nil {
 			continue
 		}
-		f, relation := drift.TagMoved(s, to.String(), r.policy.Production(s.Namespace), r.ledger.ids)
+		f, relation := drift.TagMoved(s, to.String(), r.policy.Production(s.Namespace), r.ledger)
 		switch relation {
 		case image.Different:
 			f.Time = r.Now()

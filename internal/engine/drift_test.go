@@ -185,6 +185,7 @@ func TestDrift(t *testing.T) {
 		{"the same digest needs no registry", events{a, replica(4, "c", "r1", latest, good)}, true, nil},
 		{"a node tells that it is one image", events{&event.Node{Time: noon, Name: "n1", Platform: "linux/amd64", Images: [][]string{{good, evil}}}, a, replica(4, "c", "r1", latest, evil)}, true, nil},
 		{"a node tells later", events{a, replica(4, "c", "r1", latest, evil), &event.Node{Time: noon, Name: "n1", Platform: "linux/amd64", Images: [][]string{{good, evil}}}, end(a, 5), replica(6, "d", "r1", latest, evil)}, true, []string{"undecided c"}},
+		{"a node keeps them as two images", events{&event.Node{Time: noon, Name: "n1", Platform: "linux/amd64", Images: [][]string{{good}, {evil}}}, a, replica(4, "c", "r1", latest, evil)}, true, []string{"TW-04 new-pod c", "TW-05 skew c"}},
 		{"a digest in the reference cannot drift", events{replica(1, "a", "r1", "registry.example/api@"+good, good), replica(2, "b", "r1", "registry.example/api@"+good, evil)}, false, nil},
 		{"containers for debugging belong to no revision", events{debug(replica(1, "a", "r1", "busybox", good)), debug(replica(2, "b", "r1", "busybox", evil))}, false, nil},
 		{"a digest that is not known is not compared", events{a, replica(2, "b", "r1", latest, "")}, false, nil},

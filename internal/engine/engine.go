@@ -86,6 +86,9 @@ type Engine struct {
 	CheckTags time.Duration
 	// Cluster is the name of the cluster in the history.
 	Cluster string
+	// OnFinding is called for every finding that the policy lets through, or
+	// nil.
+	OnFinding func(finding.Finding)
 	// Log hears what the operator should know.
 	Log *slog.Logger
 

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/tagwarden/tagwarden/image"
@@ -21,7 +22,9 @@ type ledger struct {
 	subjects map[history.Subject]*subject
 	live     map[string]*living
 	// before is the digest that a container of a pod ran last.
-	before     map[podContainer]string
+	before map[podContainer]string
+	// nodes are the images on nodes: which one a digest names there.
+	nodes      map[string]map[image.Digest]int
 	beforeRing []podContainer
 	beforeNext int
 }
@@ -58,7 +61,7 @@ func (l *ledger) tell(sub *subject, f *finding.Finding, on image.Platform) bool 
 		if errA != nil || errB != nil {
 			continue
 		}
-		if relation, _ := l.ids.Compare(a, b, on); relation == image.Same {
+		if relation, _ := l.Compare(a, b, on); relation == image.Same {
 			return false
 		}
 	}
@@ -82,7 +85,7 @@ const pods = 1 << 17
 func newLedger(h History, ids *image.Identities) *ledger {
 	return &ledger{
 		history: h, ids: ids, subjects: map[history.Subject]*subject{}, live: map[string]*living{},
-		before: map[podContainer]string{},
+		before: map[podContainer]string{}, nodes: map[string]map[image.Digest]int{},
 	}
 }
 
@@ -259,7 +262,7 @@ func (l *ledger) judge(ctx context.Context, sub *subject, s *event.Start, produc
 		}
 		c.Approved = approved
 	}
-	return drift.Judge(&c, l.ids), nil
+	return drift.Judge(&c, l), nil
 }
 
 // platformOf is the platform of a start, or the unknown one.
@@ -288,17 +291,45 @@ func (l *ledger) learnNode(n *event.Node) {
 	if err != nil {
 		on = image.Platform{}
 	}
-	for _, names := range n.Images {
+	node := n.Cluster + "/" + n.Name
+	entries := make(map[image.Digest]int)
+	for i, names := range n.Images {
 		var digests []image.Digest
 		for _, name := range names {
 			if d, err := image.ParseDigest(name); err == nil {
 				digests = append(digests, d)
+				entries[d] = i
 			}
 		}
 		if len(digests) > 1 {
 			l.ids.AddSameOn(on, digests...)
 		}
 	}
+	l.nodes[node] = entries
+}
+
+// Compare is that of the identities, and where they cannot tell, that of the
+// nodes: a runtime keeps one image for one config, so two digests that one node
+// keeps as two images are different bytes.
+func (l *ledger) Compare(a, b image.Digest, on image.Platform) (image.Relation, string) {
+	relation, why := l.ids.Compare(a, b, on)
+	if relation != image.CannotTell {
+		return relation, why
+	}
+	for node, entries := range l.nodes {
+		i, okA := entries[a]
+		j, okB := entries[b]
+		if okA && okB && i != j {
+			_, name, _ := strings.Cut(node, "/")
+			return image.Different, "node " + name + " keeps them as two images"
+		}
+	}
+	return relation, why
+}
+
+// Unknown is that of the identities; see [drift.Comparer].
+func (l *ledger) Unknown(a, b image.Digest, on image.Platform) []image.Digest {
+	return l.ids.Unknown(a, b, on)
 }
 
 // heartbeat is how often the history is told that what runs still runs.

@@ -364,6 +364,9 @@ func (r *run) raise(f *finding.Finding, s *event.Start) error {
 		return nil
 	}
 	r.count(func(st *Stats) { st.Findings++ })
+	if r.OnFinding != nil {
+		r.OnFinding(*f)
+	}
 	r.alert(s, a)
 	return nil
 }

@@ -164,7 +164,8 @@ type Node struct {
 	// Platform is os/architecture[/variant].
 	Platform string
 	// Images has, for each image on the node, the digests by which the
-	// runtime knows it: they all name the same bytes.
+	// runtime knows it: they all name the same bytes, and those of two images
+	// name different ones. It need not be all images.
 	Images [][]string
 }
 

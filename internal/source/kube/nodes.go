@@ -83,7 +83,7 @@ func (n *nodes) see(obj any) {
 	}
 	var groups [][]string
 	for i := range node.Status.Images {
-		if d := digestsOf(node.Status.Images[i].Names); len(d) > 1 {
+		if d := digestsOf(node.Status.Images[i].Names); len(d) > 0 {
 			groups = append(groups, d)
 		}
 	}
