@@ -26,6 +26,8 @@ type hinted struct {
 func (h *hinted) Error() string { return h.text }
 func (h *hinted) Unwrap() error { return h.err }
 
+var errDamaged = errors.New("the file is damaged; put back a copy of it, or move it away to begin anew")
+
 // explain puts the errors of SQLite that an operator can do something about in
 // words (https://www.sqlite.org/rescode.html).
 func explain(err error) error {
@@ -40,7 +42,7 @@ func explain(err error) error {
 	case sqlite3.SQLITE_BUSY:
 		text = "another process has been writing to it for too long; let that end and try again"
 	case sqlite3.SQLITE_CORRUPT:
-		text = "the file is damaged; see 'tagwarden store check', and put back a copy"
+		return &hinted{errDamaged.Error(), errors.Join(errDamaged, err)}
 	case sqlite3.SQLITE_NOTADB:
 		return errNotStore
 	case sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM:

@@ -123,7 +123,7 @@ func (w *writer) span(ctx context.Context, s *event.Start, node, end int64, coun
 	}
 	var near neighbours
 	if !made {
-		if near, err = w.neighbours(ctx, key.subject, seen.id, at, end); err != nil {
+		if near, err = w.neighbours(ctx, seen.id, at, end); err != nil {
 			return 0, err
 		}
 	}
@@ -209,13 +209,13 @@ type neighbours struct {
 	before, after *interval
 }
 
-func (w *writer) neighbours(ctx context.Context, subject, seen, from, to int64) (n neighbours, err error) {
+func (w *writer) neighbours(ctx context.Context, seen, from, to int64) (n neighbours, err error) {
 	stmt, err := w.prepared(ctx, `SELECT id, first, started, last, running, starts, paused FROM interval
-		WHERE subject = ? AND seen = ? ORDER BY started DESC`)
+		WHERE seen = ? ORDER BY started DESC`)
 	if err != nil {
 		return n, err
 	}
-	rows, err := stmt.QueryContext(ctx, subject, seen)
+	rows, err := stmt.QueryContext(ctx, seen)
 	if err != nil {
 		return n, err
 	}
@@ -315,7 +315,7 @@ func (w *writer) seen(ctx context.Context, key seenKey, s *event.Start, node int
 	} else {
 		// An interval that left its first container to this row keeps it.
 		err = w.exec(ctx, `UPDATE interval SET pod = seen.pod, pod_uid = seen.pod_uid, node = seen.node, container = seen.container
-			FROM seen WHERE seen.id = ?1 AND interval.subject = seen.subject AND interval.seen = ?1 AND interval.pod IS NULL`, row.id)
+			FROM seen WHERE seen.id = ?1 AND interval.seen = ?1 AND interval.pod IS NULL`, row.id)
 		if err == nil {
 			err = w.exec(ctx, "UPDATE seen SET first = ?, pod = ?, pod_uid = ?, node = ?, container = ? WHERE id = ?",
 				at, s.Pod, packUID(s.PodUID), node, packContainer(s.ContainerID), row.id)
@@ -354,16 +354,14 @@ func (w *writer) end(ctx context.Context, c place, e *event.End) error {
 
 // stop takes a container from what runs.
 func (w *writer) stop(ctx context.Context, c place, id string, state int, at int64) (found bool, err error) {
-	var interval, started int64
-	err = w.row(ctx, "DELETE FROM running WHERE cluster = ? AND container = ? RETURNING interval, started", c.id, packContainer(id)).
-		Scan(&interval, &started)
+	var interval int64
+	err = w.row(ctx, "DELETE FROM running WHERE cluster = ? AND container = ? RETURNING interval", c.id, packContainer(id)).Scan(&interval)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
 	if err != nil {
 		return false, err
 	}
-	at = max(at, started)
 	if err := w.exec(ctx, "UPDATE interval SET running = running - 1, last = max(last, ?) WHERE id = ?", at, interval); err != nil {
 		return false, err
 	}

@@ -21,7 +21,7 @@ func (s *Store) Lock() error {
 	case s.lock != nil:
 		return nil
 	}
-	f, err := os.OpenFile(s.path+".lock", os.O_RDWR|os.O_CREATE, 0o600)
+	f, err := os.OpenFile(s.file+".lock", os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return s.fail("lock", permission(err))
 	}

@@ -18,6 +18,8 @@ type names struct {
 	subjects                   cache[subjectKey, int64]
 	revisions                  cache[revisionKey, revisionRow]
 	seens                      cache[seenKey, seenRow]
+	// groups are when groups of equal digests were last noted.
+	groups cache[int64, int64]
 }
 
 type (

@@ -19,6 +19,9 @@ func (c *condition) add(term string, args ...any) {
 	c.args = append(c.args, args...)
 }
 
+// query puts the condition into a query, between its columns and its order.
+func (c *condition) query(columns, order string) string { return columns + c.where() + order }
+
 func (c *condition) where() string {
 	if len(c.terms) == 0 {
 		return ""

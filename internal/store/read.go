@@ -67,7 +67,9 @@ func (s *Store) Running(ctx context.Context, cluster string) iter.Seq2[RunningCo
 const (
 	subjectColumns = "cl.value, ns.value, api.value, wk.value, wn.value, ct.value"
 	subjectJoins   = ` JOIN subject u ON u.id = s.subject JOIN word ct ON ct.id = u.container` + workloadJoins
-	workloadJoins  = ` JOIN workload l ON l.id = u.workload
+	workloadJoins  = workloadOf + ` ON l.id = u.workload` + workloadWords
+	workloadOf     = ` JOIN workload l`
+	workloadWords  = `
 		JOIN word cl ON cl.id = l.cluster JOIN word ns ON ns.id = l.namespace JOIN word api ON api.id = l.api
 		JOIN word wk ON wk.id = l.kind JOIN word wn ON wn.id = l.name`
 	seenJoins = ` JOIN revision rev ON rev.id = s.revision JOIN reference ref ON ref.id = s.reference
@@ -85,8 +87,8 @@ func subjectFields(s *history.Subject) []any {
 const SeenLimit = 200
 
 // Seen returns what a subject was seen to run, the first time for each, by
-// [history.Seen.First]: all of the revisions of which something runs, and the
-// newest [SeenLimit] of the others.
+// [history.Seen.First]: all of the revisions of which something runs, be it
+// another container of the pod, and the newest [SeenLimit] of the others.
 func (s *Store) Seen(ctx context.Context, subject history.Subject) ([]history.Seen, error) {
 	// The subqueries make SQLite look each word up once.
 	rows, err := s.seen.QueryContext(ctx, subject.Cluster, subject.Namespace, subject.Workload.APIVersion,
@@ -117,15 +119,16 @@ func (s *Store) Seen(ctx context.Context, subject history.Subject) ([]history.Se
 	return all, s.fail("read", rows.Err())
 }
 
-const seenQuery = `WITH own (id) AS (
-		SELECT u.id FROM workload l JOIN subject u ON u.workload = l.id
+const seenQuery = `WITH own (id, workload) AS (
+		SELECT u.id, l.id FROM workload l JOIN subject u ON u.workload = l.id
 		WHERE l.cluster = (SELECT id FROM word WHERE value = ?1) AND l.namespace = (SELECT id FROM word WHERE value = ?2)
 		AND l.api = (SELECT id FROM word WHERE value = ?3) AND l.kind = (SELECT id FROM word WHERE value = ?4)
 		AND l.name = (SELECT id FROM word WHERE value = ?5) AND u.container = (SELECT id FROM word WHERE value = ?6)),
 	newest (id) AS (SELECT id FROM seen WHERE subject = (SELECT id FROM own) ORDER BY first DESC LIMIT 200),
 	living (id) AS (
 		SELECT id FROM seen WHERE subject = (SELECT id FROM own) AND revision IN (
-			SELECT s.revision FROM interval i JOIN seen s ON s.id = i.seen WHERE i.subject = (SELECT id FROM own) AND i.running > 0))
+			SELECT s.revision FROM subject u JOIN interval i ON i.subject = u.id JOIN seen s ON s.id = i.seen
+			WHERE u.workload = (SELECT workload FROM own) AND i.running > 0))
 	SELECT rev.name, ref.value, dig.value, digof.value, platform.value, s.first, s.pod, s.pod_uid, node.value, s.container
 	FROM seen s` + seenJoins + ` JOIN word node ON node.id = s.node
 	WHERE s.id IN (SELECT id FROM newest UNION SELECT id FROM living)
@@ -169,7 +172,7 @@ func (s *Store) intervals(ctx context.Context, q history.Query, yield func(histo
 	}
 	own := condition{args: []any{0}, terms: []string{"i.subject = ?"}}
 	own.ran(q)
-	stmt, err := tx.PrepareContext(ctx, intervalQuery+own.where()+" ORDER BY i.first, i.id")
+	stmt, err := tx.PrepareContext(ctx, own.query(intervalQuery, " ORDER BY i.first, i.id"))
 	if err != nil {
 		return err
 	}
@@ -192,7 +195,7 @@ func newest(ctx context.Context, tx *sql.Tx, q history.Query, yield func(history
 	var c condition
 	c.subject(q)
 	c.ran(q)
-	rows, err := tx.QueryContext(ctx, intervalQuery+c.where()+" ORDER BY i.first DESC, i.id DESC LIMIT ?", append(c.args, q.Limit)...)
+	rows, err := tx.QueryContext(ctx, c.query(intervalQuery, " ORDER BY i.first DESC, i.id DESC LIMIT ?"), append(c.args, q.Limit)...)
 	if err != nil {
 		return err
 	}
@@ -219,9 +222,9 @@ func compareSubjects(a, b history.Subject) int {
 }
 
 func subjectsOf(ctx context.Context, tx *sql.Tx, c *condition) (ids []int64, err error) {
-	query := `SELECT u.id FROM subject u JOIN word ct ON ct.id = u.container` + workloadJoins + c.where() + `
-		ORDER BY cl.value, ns.value, wk.value, wn.value, api.value, ct.value`
-	rows, err := tx.QueryContext(ctx, query, c.args...)
+	const columns = `SELECT u.id FROM subject u JOIN word ct ON ct.id = u.container` + workloadJoins
+	const order = ` ORDER BY cl.value, ns.value, wk.value, wn.value, api.value, ct.value`
+	rows, err := tx.QueryContext(ctx, c.query(columns, order), c.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -290,12 +293,12 @@ func (s *Store) Revisions(ctx context.Context, q history.Query) ([]history.Revis
 	if q.Limit > 0 {
 		limit = q.Limit
 	}
-	query := `SELECT cl.value, ns.value, api.value, wk.value, wn.value,
+	const columns = `SELECT cl.value, ns.value, api.value, wk.value, wn.value,
 		rev.name, rev.first, rev.deployed, coalesce(author.value, ''), coalesce(via.value, ''), coalesce(rev.cause, '')
-		FROM revision rev ` + strings.ReplaceAll(workloadJoins, "u.workload", "rev.workload") + `
-		LEFT JOIN word author ON author.id = rev.author LEFT JOIN word via ON via.id = rev.via` + c.where() + `
-		ORDER BY rev.first DESC, rev.id DESC LIMIT ?`
-	rows, err := s.read.QueryContext(ctx, query, append(c.args, limit)...)
+		FROM revision rev` + workloadOf + ` ON l.id = rev.workload` + workloadWords + `
+		LEFT JOIN word author ON author.id = rev.author LEFT JOIN word via ON via.id = rev.via`
+	const order = ` ORDER BY rev.first DESC, rev.id DESC LIMIT ?`
+	rows, err := s.read.QueryContext(ctx, c.query(columns, order), append(c.args, limit)...)
 	if err != nil {
 		return nil, s.fail("read", err)
 	}

@@ -54,8 +54,10 @@ type Options struct {
 // Store is an open history store. Its methods may be called by several
 // goroutines at a time.
 type Store struct {
-	path string
-	log  *slog.Logger
+	// path is the file as the user named it, file where it really is: links
+	// would give it other files beside it.
+	path, file string
+	log        *slog.Logger
 
 	// read has as many connections as there are readers.
 	read *sql.DB
@@ -85,18 +87,21 @@ func Open(ctx context.Context, path string, opt Options) (*Store, error) {
 }
 
 func (s *Store) open(ctx context.Context, readOnly bool) error {
-	abs, err := filepath.Abs(s.path)
+	err := prepare(s.path, readOnly)
 	if err != nil {
 		return err
 	}
-	if err := prepare(abs, readOnly); err != nil {
+	if s.file, err = filepath.EvalSymlinks(s.path); err != nil {
+		return err
+	}
+	if s.file, err = filepath.Abs(s.file); err != nil {
 		return err
 	}
 	mode := "rw"
 	if readOnly {
 		mode = "ro"
 	}
-	if s.read, err = sql.Open("sqlite", dsn(abs, mode, "query_only(1)", cacheSize(8<<20))); err != nil {
+	if s.read, err = sql.Open("sqlite", dsn(s.file, mode, "query_only(1)", cacheSize(8<<20))); err != nil {
 		return err
 	}
 	s.read.SetMaxIdleConns(readers)
@@ -108,7 +113,7 @@ func (s *Store) open(ctx context.Context, readOnly bool) error {
 		return err
 	}
 
-	if s.write, err = sql.Open("sqlite", dsn(abs, mode, cacheSize(64<<20))); err != nil {
+	if s.write, err = sql.Open("sqlite", dsn(s.file, mode, cacheSize(64<<20))); err != nil {
 		return err
 	}
 	conn, err := s.write.Conn(ctx)

@@ -92,6 +92,7 @@ CREATE TABLE interval (
   container ANY
 ) STRICT;
 CREATE INDEX interval_started ON interval (subject, started);
+CREATE INDEX interval_seen ON interval (seen);
 CREATE INDEX interval_running ON interval (subject) WHERE running > 0;
 
 CREATE TABLE interval_node (

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/tagwarden/tagwarden/internal/event"
+	"github.com/tagwarden/tagwarden/internal/finding"
 	"github.com/tagwarden/tagwarden/internal/history"
 	"github.com/tagwarden/tagwarden/internal/store"
 )
@@ -26,6 +27,17 @@ type Store interface {
 	Seen(ctx context.Context, subject history.Subject) ([]history.Seen, error)
 	Intervals(ctx context.Context, q history.Query) iter.Seq2[history.Interval, error]
 	Revisions(ctx context.Context, q history.Query) ([]history.Revision, error)
+	Findings(ctx context.Context, q history.Query, ids ...finding.ID) iter.Seq2[history.Record, error]
+	Undelivered(ctx context.Context) ([]history.Record, error)
+	Baselines(ctx context.Context, subject history.Subject) ([]history.Baseline, error)
+	AddBaseline(ctx context.Context, b history.Baseline) (int64, error)
+	RemoveBaseline(ctx context.Context, id int64) error
+	PutContents(ctx context.Context, contents ...store.Content) error
+	Contents(ctx context.Context, digests ...string) ([]store.Content, error)
+	PutSame(ctx context.Context, at time.Time, groups ...[]string) error
+	Same(ctx context.Context) iter.Seq2[[]string, error]
+	Retain(ctx context.Context, before time.Time) (removed int, err error)
+	Check(ctx context.Context) ([]store.Problem, error)
 	Close() error
 }
 
@@ -53,6 +65,10 @@ func Run(t *testing.T, empty func(t *testing.T) Place) {
 		"Query":      testQuery,
 		"Revisions":  testRevisions,
 		"MixedBatch": testMixedBatch,
+		"Findings":   testFindings,
+		"Baselines":  testBaselines,
+		"Contents":   testContents,
+		"Retain":     testRetain,
 		"Model":      testModel,
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -87,6 +103,11 @@ func (s *session) reopen() {
 func (s *session) close() {
 	s.t.Helper()
 	if s.Store != nil {
+		// The context of the test has ended when it is cleaned up.
+		problems, err := s.Check(context.Background())
+		if err != nil || len(problems) > 0 {
+			s.t.Errorf("the store is not sound: %v, %v", problems, err)
+		}
 		if err := s.Close(); err != nil {
 			s.t.Fatal(err)
 		}
