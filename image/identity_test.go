@@ -115,6 +115,20 @@ func TestCompare(t *testing.T) {
 			a: "m-amd", b: "e-amd", on: amd64, want: image.Different, why: "configs differ",
 		},
 		{
+			name: "an index that may lie about the platform", facts: [][]image.Content{evil[1:], {index("L", "m-amd", amd64, "e-amd", arm64)}},
+			a: "L", b: "e-amd", on: amd64, want: image.CannotTell, why: "it is not known what sha256:6d2d616d64",
+		},
+		{
+			name: "siblings by what may be a lie", facts: [][]image.Content{evil[1:], {index("L", "m-amd", amd64, "e-amd", arm64)}},
+			a: "m-amd", b: "e-amd", on: amd64, want: image.CannotTell, why: "it is not known what sha256:6d2d616d64",
+		},
+		{
+			name: "an arm and an arm that is not known", facts: [][]image.Content{{
+				index("X", "m7", image.Platform{OS: "linux", Architecture: "arm", Variant: "v7"}), manifest("m7", "c7", anyOS),
+				manifest("z", "c-z", image.Platform{OS: "linux", Architecture: "arm"}),
+			}}, a: "X", b: "z", on: image.Platform{OS: "linux", Architecture: "arm"}, want: image.CannotTell, why: "not known to be for one platform",
+		},
+		{
 			name: "schema 1", facts: [][]image.Content{{{Digest: named("old"), Kind: image.KindManifest}}, multi},
 			a: "old", b: "m-amd", on: amd64, want: image.CannotTell, why: "is of schema 1, which has no config",
 		},
@@ -168,6 +182,34 @@ func TestCompare(t *testing.T) {
 			name: "a record that contradicts the contents", facts: [][]image.Content{multi, evil}, same: map[image.Platform]same{amd64: {"X", "E", "z"}},
 			a: "z", b: "X", on: amd64, want: image.CannotTell, why: "contradicts itself",
 		},
+		{
+			name: "contents go before a record that contradicts them", facts: [][]image.Content{multi, evil, {manifest("z", "c-z", amd64)}},
+			same: map[image.Platform]same{anyOS: {"X", "E"}, amd64: {"alias", "z"}},
+			a:    "X", b: "alias", on: amd64, want: image.Different, why: "configs differ",
+		},
+		{
+			name: "an index that lists a child twice", facts: [][]image.Content{{index("X", "m", amd64, "m", amd64)}},
+			same: map[image.Platform]same{amd64: {"alias", "X"}},
+			a:    "alias", b: "m", on: amd64, want: image.Same, why: "a runtime has both",
+		},
+		{
+			name: "records of two indexes of platforms that are not known", facts: [][]image.Content{{
+				index("X", "x", anyOS), manifest("x", "c-x", anyOS), index("Y", "y", anyOS), manifest("y", "c-y", anyOS),
+			}}, same: map[image.Platform]same{anyOS: {"alias", "X"}},
+			a: "alias", b: "Y", want: image.CannotTell, why: "it is not known what",
+		},
+		{
+			name: "two children that agree, and a record", facts: [][]image.Content{{
+				index("X", "m6", image.Platform{OS: "linux", Architecture: "arm", Variant: "v6"}, "m7", image.Platform{OS: "linux", Architecture: "arm", Variant: "v7"}),
+				manifest("m6", "c", anyOS), manifest("m7", "c", anyOS), manifest("m", "c", anyOS),
+			}}, same: map[image.Platform]same{{OS: "linux", Architecture: "arm"}: {"alias", "m"}},
+			a: "X", b: "alias", on: image.Platform{OS: "linux", Architecture: "arm"}, want: image.Same, why: "same config",
+		},
+		{
+			name: "a node says which platform its images are for", facts: [][]image.Content{{config("c1", anyOS), config("c2", anyOS)}},
+			same: map[image.Platform]same{amd64: {"c1", "alias"}, {OS: "linux", Architecture: "x86_64"}: {"c2", "alias2", "alias3"}},
+			a:    "alias", b: "alias2", on: amd64, want: image.Different, why: "configs differ",
+		},
 		// Forms of imageID without a repository: the config is all there is.
 		{
 			name: "two configs", facts: [][]image.Content{{config("c1", amd64), config("c2", amd64)}},
@@ -208,6 +250,21 @@ func TestCompare(t *testing.T) {
 	}
 	if got, why := image.NewIdentities().Compare("", "", amd64); got != image.CannotTell || why == "" {
 		t.Errorf("no digests: got %s: %s, want cannot tell", got, why)
+	}
+}
+
+// TestRecordsAdd: what one record says of a platform holds for all that later
+// records add to it.
+func TestRecordsAdd(t *testing.T) {
+	t.Parallel()
+	ids := image.NewIdentities()
+	ids.AddSameOn(amd64, named("a"), named("b"))
+	ids.AddSame(named("p"), named("q"), named("r"), named("s"))
+	ids.AddSame(named("b"), named("p"))
+	ids.Add(manifest("s", "c", anyOS))
+	ids.Add(manifest("m", "other", amd64))
+	if got, why := ids.Compare(named("a"), named("m"), amd64); got != image.Different {
+		t.Errorf("got %s: %s, want different", got, why)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -20,20 +21,18 @@ type registryKey struct{}
 // scriptRegistry is the registry of a script, at $REGISTRY.
 type scriptRegistry struct {
 	*registrytest.Registry
-	images map[string]registrytest.Pushed
-	fail   map[string]int
+	denied sync.Map // the repositories that nobody may see
 }
 
 func startRegistry(env *testscript.Env) *scriptRegistry {
-	reg := &scriptRegistry{registrytest.New(), map[string]registrytest.Pushed{}, map[string]int{}}
+	reg := &scriptRegistry{Registry: registrytest.New()}
 	reg.Before = func(w http.ResponseWriter, r *http.Request) bool {
-		for repository, status := range reg.fail {
-			if strings.HasPrefix(r.URL.Path, "/v2/"+repository+"/") {
-				w.WriteHeader(status)
-				return true
-			}
+		repository, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/v2/"), "/manifests/")
+		_, denied := reg.denied.Load(repository)
+		if denied {
+			w.WriteHeader(http.StatusUnauthorized)
 		}
-		return false
+		return denied
 	}
 	server := httptest.NewServer(reg)
 	env.Defer(server.Close)
@@ -70,7 +69,7 @@ func registryCommand(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		reg.Index(repository, tag, images...)
 	case what == "deny" && len(args) == 1:
-		reg.fail[args[0]] = http.StatusUnauthorized
+		reg.denied.Store(args[0], true)
 	case what == "refs":
 		for _, arg := range args {
 			_, err := fmt.Fprintln(ts.Stdout(), ts.Getenv("REGISTRY")+"/"+arg)

@@ -128,7 +128,13 @@ func TestResolveWithoutHead(t *testing.T) {
 			}
 			return r.Method == http.MethodHead
 		},
-		"no digest": func(w http.ResponseWriter, r *http.Request) bool {
+		"not implemented": func(w http.ResponseWriter, r *http.Request) bool {
+			if r.Method == http.MethodHead {
+				w.WriteHeader(http.StatusNotImplemented)
+			}
+			return r.Method == http.MethodHead
+		},
+		"no digest": func(_ http.ResponseWriter, r *http.Request) bool {
 			return r.Method == http.MethodHead // and nothing else is said
 		},
 	} {
@@ -354,11 +360,14 @@ func TestOneAnswerForAll(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		reg := registrytest.New()
 		p := reg.Image("app", "1", "linux", "amd64", "one")
-		reg.Before = func(http.ResponseWriter, *http.Request) bool {
-			time.Sleep(time.Second)
-			return false
-		}
-		c := example(t, reg)
+		c := example(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+			select {
+			case <-time.After(time.Second):
+				return reg.RoundTrip(r)
+			case <-r.Context().Done():
+				return nil, r.Context().Err()
+			}
+		}))
 		impatient, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		var group sync.WaitGroup
@@ -604,6 +613,57 @@ func TestHostIsLeftAlone(t *testing.T) {
 		time.Sleep(time.Minute)
 		if _, err := c.Resolve(t.Context(), parse(t, "registry.example/app:1")); err == nil || requests.Load() != 5 {
 			t.Errorf("%v after %d requests, want it to be asked again", err, requests.Load())
+		}
+	})
+}
+
+// TestLongestWaitCounts: two requests that were under way are told to wait
+// differently.
+func TestLongestWaitCounts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		start := time.Now()
+		c := example(t, roundTrip(func(r *http.Request) (*http.Response, error) {
+			if time.Since(start) < 9*time.Second {
+				long := strings.HasSuffix(r.URL.Path, "/long")
+				if !long {
+					time.Sleep(time.Second) // the short wait is told last
+				}
+				if since := time.Since(start); since > time.Second {
+					t.Errorf("asked after %s", since)
+				}
+				return answer(429, "", "Retry-After", map[bool]string{true: "10", false: "1"}[long]), nil
+			}
+			return answer(200, "", "Docker-Content-Digest", registrytest.Digest(nil)), nil
+		}))
+		var group sync.WaitGroup
+		for _, tag := range []string{"long", "short"} {
+			group.Go(func() {
+				if _, err := c.Resolve(t.Context(), parse(t, "registry.example/app:"+tag)); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		group.Wait()
+	})
+}
+
+// TestFailuresInARow: only failures without an answer between them take a host
+// down.
+func TestFailuresInARow(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		requests := 0
+		c := example(t, roundTrip(func(*http.Request) (*http.Response, error) {
+			if requests++; requests%3 != 0 {
+				return nil, io.ErrUnexpectedEOF
+			}
+			return answer(200, "", "Docker-Content-Digest", registrytest.Digest(nil)), nil
+		}))
+		for i := range 4 {
+			if _, err := c.Resolve(t.Context(), parse(t, "registry.example/app:1")); err != nil {
+				t.Errorf("question %d: %v", i, err)
+			}
 		}
 	})
 }
