@@ -20,6 +20,7 @@ import (
 	"github.com/tagwarden/tagwarden/internal/engine"
 	"github.com/tagwarden/tagwarden/internal/event"
 	"github.com/tagwarden/tagwarden/internal/policy"
+	"github.com/tagwarden/tagwarden/internal/registry"
 	"github.com/tagwarden/tagwarden/internal/source/containerd"
 	"github.com/tagwarden/tagwarden/internal/source/kube"
 	"github.com/tagwarden/tagwarden/internal/source/replay"
@@ -151,16 +152,17 @@ func (f *watchFlags) run(ctx context.Context, env Env) (err error) {
 		Sources: sources, Rules: rules, Policy: pol, Sink: sink, Log: log, Cluster: clusterOf(sources, f.cluster),
 		Now: env.Now, Hostname: hostname(), AllMatches: *f.matching == "all", CheckTags: f.checkTags,
 	}
+	var cache registry.Cache
 	if *f.store != "" {
 		h, err := openHistory(ctx, *f.store, e.Cluster, log)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, h.Close()) }()
-		e.History = h
+		e.History, cache = h, facts{h.Store}
 	}
 	if !*f.offline {
-		client, err := f.registry.client(log, nil)
+		client, err := f.registry.client(log, cache)
 		if err != nil {
 			return err
 		}

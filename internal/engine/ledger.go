@@ -36,7 +36,14 @@ type subject struct {
 	running map[*history.Seen]map[string]*living
 	// told are the digests that findings were about.
 	told map[told][]string
+	// approved are the baselines by reference, as they were at a time: people
+	// may add some while the engine runs.
+	approved   map[string][]string
+	approvedAt time.Time
 }
+
+// approvedFor is how long baselines are taken for what they were.
+const approvedFor = 5 * time.Second
 
 // told is what findings about the same bytes have in common.
 type told struct {
@@ -256,9 +263,16 @@ func (l *ledger) judge(ctx context.Context, sub *subject, s *event.Start, produc
 		}
 	}
 	if l.history != nil {
-		approved, err := l.history.Approved(ctx, sub.Subject, s.Reference)
-		if err != nil {
-			return drift.Verdict{}, fmt.Errorf("read baselines of %s: %w", sub.Workload, err)
+		if now := time.Now(); sub.approved == nil || now.Sub(sub.approvedAt) > approvedFor {
+			sub.approved, sub.approvedAt = map[string][]string{}, now
+		}
+		approved, ok := sub.approved[s.Reference]
+		if !ok {
+			var err error
+			if approved, err = l.history.Approved(ctx, sub.Subject, s.Reference); err != nil {
+				return drift.Verdict{}, fmt.Errorf("read baselines of %s: %w", sub.Workload, err)
+			}
+			sub.approved[s.Reference] = approved
 		}
 		c.Approved = approved
 	}
