@@ -101,8 +101,8 @@ func (r Relation) String() string {
 
 const (
 	// maxDigests is how many digests an Identities holds, those of children
-	// and configs included: some 300 MB, a hundred times a large cluster.
-	maxDigests = 1 << 20
+	// and configs included: some 130 MB, more than run in a large cluster.
+	maxDigests = 1 << 18
 	// maxWorlds is how many platforms the words of runtimes are kept for.
 	maxWorlds = 32
 	// maxDepth is how many steps there are from an index to a config. Indexes
@@ -120,11 +120,15 @@ const (
 // order, and a fact that does not contradict the others only turns
 // [CannotTell] into another answer.
 //
-// An Identities is safe for concurrent use. It only grows, up to a million
-// digests: about 300 bytes each, and 100 more for each platform that runtimes
-// named. Then it takes no new ones, and what it does not hold it cannot tell.
+// An Identities is safe for concurrent use. It takes some 400 bytes for each
+// digest, and 100 more for each platform that runtimes named. With a quarter
+// of a million digests it is full: then it forgets all of them and begins
+// anew, so that one that lives long learns of new images. What it cannot tell
+// afterwards, [Identities.Unknown] lists again.
 type Identities struct {
 	mu sync.RWMutex
+	// room is how many digests there may be.
+	room int
 	// entries has every digest that a fact names.
 	entries map[Digest]*entry
 	// anywhere are the words of runtimes whose platform is not known.
@@ -150,7 +154,21 @@ type entry struct {
 
 // NewIdentities makes an Identities that knows nothing.
 func NewIdentities() *Identities {
-	return &Identities{entries: map[Digest]*entry{}, anywhere: newWorld(), worlds: map[Platform]*world{}}
+	s := &Identities{room: maxDigests}
+	s.forget()
+	return s
+}
+
+func (s *Identities) forget() {
+	s.entries, s.anywhere, s.worlds = map[Digest]*entry{}, newWorld(), map[Platform]*world{}
+}
+
+// makeRoom is called before facts are added. The facts of one call can go
+// beyond the limit.
+func (s *Identities) makeRoom() {
+	if len(s.entries) >= s.room {
+		s.forget()
+	}
 }
 
 // Add takes what is known of one digest, as a registry or a file has it, with
@@ -164,6 +182,7 @@ func (s *Identities) Add(c Content) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.makeRoom()
 	e := s.entry(c.Digest)
 	if e == nil {
 		return
@@ -185,10 +204,10 @@ func (s *Identities) Add(c Content) {
 	s.learn(e)
 }
 
-// entry finds or makes the entry of d; nil if d is empty or there is no room.
+// entry finds or makes the entry of d; nil if d is empty.
 func (s *Identities) entry(d Digest) *entry {
 	e := s.entries[d]
-	if e == nil && d != "" && len(s.entries) < maxDigests {
+	if e == nil && d != "" {
 		e = &entry{Content: Content{Digest: d}}
 		s.entries[d] = e
 	}
@@ -244,6 +263,7 @@ func (s *Identities) AddSame(digests ...Digest) { s.AddSameOn(Platform{}, digest
 func (s *Identities) AddSameOn(on Platform, digests ...Digest) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.makeRoom()
 	on = on.normal()
 	if on == (Platform{}) {
 		s.same(s.anywhere, digests, false)

@@ -549,6 +549,31 @@ func TestUnknownHelps(t *testing.T) {
 	}
 }
 
+// TestIdentitiesForget: one that is full begins anew, rather than to learn
+// nothing more.
+func TestIdentitiesForget(t *testing.T) {
+	t.Parallel()
+	ids := image.NewIdentities()
+	ids.SetRoom(100)
+	for i := range 1000 {
+		a, b := fmt.Sprint("a", i), fmt.Sprint("b", i)
+		ids.Add(manifest(a, "same"+a, amd64))
+		ids.Add(manifest(b, "same"+a, amd64))
+		ids.AddSameOn(amd64, named(a), named("alias"+a))
+		if got, why := ids.Compare(named(b), named("alias"+a), amd64); got == image.Different {
+			t.Fatalf("%d: got %s: %s", i, got, why)
+		}
+		if ids.Len() > 110 {
+			t.Fatalf("%d digests", ids.Len())
+		}
+	}
+	ids.Add(manifest("x", "c", amd64))
+	ids.Add(manifest("y", "c", amd64))
+	if got, why := ids.Compare(named("x"), named("y"), amd64); got != image.Same {
+		t.Errorf("got %s: %s, want same", got, why)
+	}
+}
+
 func TestIdentitiesConcurrently(t *testing.T) {
 	t.Parallel()
 	ids := image.NewIdentities()

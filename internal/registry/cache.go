@@ -19,7 +19,7 @@ type Cache interface {
 }
 
 // maxCached is how many digests, children included, a cache in memory keeps:
-// some 30 MB.
+// some 40 MB.
 const maxCached = 100_000
 
 // NewMemoryCache makes a Cache in memory, which keeps the contents that were

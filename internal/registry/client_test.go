@@ -118,6 +118,33 @@ func TestResolveHosts(t *testing.T) {
 	}
 }
 
+// TestMirror: the mirror is asked, and it is the mirror's login that counts.
+func TestMirror(t *testing.T) {
+	t.Parallel()
+	reg := registrytest.New()
+	p := reg.Image("hub/library/nginx", "1", "linux", "amd64", "one")
+	reg.Before = func(w http.ResponseWriter, r *http.Request) bool {
+		if user, _, _ := r.BasicAuth(); user == "mirror.example/hub/library/nginx" {
+			return false
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="x"`)
+		w.WriteHeader(http.StatusUnauthorized)
+		return true
+	}
+	c := example(t, reg, func(c *registry.Config) {
+		c.Mirrors = map[string]string{"docker.io": "mirror.example/hub"}
+		c.Keychain = func(_ context.Context, host, repository string) (registry.Credential, error) {
+			return registry.Credential{Username: host + "/" + repository, Password: "x"}, nil
+		}
+	})
+	got, err := c.Resolve(t.Context(), parse(t, "nginx:1"))
+	if err != nil || got.Digest.String() != p.Digest {
+		t.Errorf("got %s, %v, want %s", got.Digest, err, p.Digest)
+	}
+	_, err = c.Resolve(t.Context(), parse(t, "nginx:2"))
+	checkError(t, "not there", err, registry.ErrNotFound, "resolve docker.io/library/nginx:2: mirror.example has no such image")
+}
+
 // TestResolveWithoutHead covers registries that cannot answer HEAD requests.
 func TestResolveWithoutHead(t *testing.T) {
 	t.Parallel()
