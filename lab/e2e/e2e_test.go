@@ -2,7 +2,9 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
@@ -36,6 +38,7 @@ func TestScenarios(t *testing.T) {
 			}
 		})
 	}
+	t.Run("history", func(t *testing.T) { history(t, tagwarden, w.Store("kube")) })
 	w.Stop(t.Context())
 
 	// The pods of the attack run still. Watchers that come late must judge
@@ -52,6 +55,38 @@ func TestScenarios(t *testing.T) {
 		}
 		report(t, "watchers that start after the attack", result)
 	})
+}
+
+// history asks what ran before and after the silent replacement, while the
+// watcher still writes.
+func history(t *testing.T, tagwarden, store string) {
+	t.Helper()
+	ask := func(args ...string) (out struct {
+		Intervals []struct{ Digest, First, Last string }
+		Findings  []struct{ ID, Time string }
+	}) {
+		args = append([]string{"history", "silent-replacement/deploy/api", "--store", store, "-o", "json"}, args...)
+		text, err := exec.CommandContext(t.Context(), tagwarden, args...).Output()
+		if err != nil {
+			t.Fatalf("%s: %v", args, err)
+		}
+		if err := json.Unmarshal(text, &out); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	all := ask()
+	if len(all.Intervals) != 2 || len(all.Findings) != 2 || all.Intervals[0].Digest == all.Intervals[1].Digest {
+		t.Fatalf("history: %+v; want two digests, TW-04 and TW-05", all)
+	}
+	before := ask("--at", all.Intervals[0].First)
+	if len(before.Intervals) != 1 || before.Intervals[0].Digest != all.Intervals[0].Digest {
+		t.Errorf("at %s ran %+v, want %s alone", all.Intervals[0].First, before.Intervals, all.Intervals[0].Digest)
+	}
+	rollback, err := exec.CommandContext(t.Context(), tagwarden, "history", "silent-replacement/deploy/api", "--store", store, "--rollback").Output()
+	if err != nil || !strings.Contains(string(rollback), "set image deployment/api api=lab/silent-replacement:latest@"+all.Intervals[0].Digest) {
+		t.Errorf("rollback: %v\n%s", err, rollback)
+	}
 }
 
 func report(t *testing.T, story string, r play.Result) {

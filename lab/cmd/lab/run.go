@@ -40,6 +40,13 @@ func attackCommand(o *options) *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if sc.Drift != nil {
+				expects, err := on.PlayDrift(cmd.Context(), sc)
+				for _, e := range expects {
+					fmt.Fprintf(on.Out, "# Tagwarden must report: %s\n", e)
+				}
+				return err
+			}
 			_, err = sc.Play(cmd.Context(), on)
 			return err
 		},

@@ -46,6 +46,12 @@ func (d Driver) Push(ctx context.Context, s *State, ref, content string) (digest
 	return images.Push(ctx, s.Registry(), s.Program, images.Image{References: []string{ref}, Args: []string{"serve"}, Content: content})
 }
 
+// PushIndex stores an index of two platforms under a reference; see
+// [images.PushIndex].
+func (d Driver) PushIndex(ctx context.Context, s *State, ref, content, otherContent string) (index, manifest string, err error) {
+	return images.PushIndex(ctx, s.Registry(), s.Program, ref, images.Image{Args: []string{"serve"}, Content: content}, otherContent)
+}
+
 // A PartStatus is one line of [State.Status].
 type PartStatus struct {
 	Name  string

@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -76,6 +77,50 @@ func Push(ctx context.Context, addr, program string, img Image) (string, error) 
 	}
 	digest, err := built.Digest()
 	return digest.String(), err
+}
+
+// PushIndex stores an index in the registry at addr: the image for this
+// machine, and one for another architecture that differs by otherContent. It
+// returns the digests of the index and of this machine's manifest.
+func PushIndex(ctx context.Context, addr, program, ref string, img Image, otherContent string) (index, manifest string, err error) {
+	own, err := build(program, img)
+	if err != nil {
+		return "", "", fmt.Errorf("build %s: %w", ref, err)
+	}
+	img.Content = otherContent
+	other, err := build(program, img)
+	if err != nil {
+		return "", "", fmt.Errorf("build %s: %w", ref, err)
+	}
+	const elsewhere = "s390x"
+	file, err := other.ConfigFile()
+	if err != nil {
+		return "", "", err
+	}
+	file = file.DeepCopy()
+	file.Architecture = elsewhere
+	if other, err = mutate.ConfigFile(other, file); err != nil {
+		return "", "", err
+	}
+	entry := func(i v1.Image, arch string) mutate.IndexAddendum {
+		return mutate.IndexAddendum{Add: i, Descriptor: v1.Descriptor{
+			MediaType: types.OCIManifestSchema1, Platform: &v1.Platform{OS: "linux", Architecture: arch},
+		}}
+	}
+	built := mutate.AppendManifests(mutate.IndexMediaType(empty.Index, types.OCIImageIndex), entry(own, runtime.GOARCH), entry(other, elsewhere))
+	local, err := localName(addr, ref)
+	if err != nil {
+		return "", "", err
+	}
+	if err := remote.WriteIndex(local, built, remote.WithContext(ctx)); err != nil {
+		return "", "", fmt.Errorf("push %s: %w", ref, err)
+	}
+	d, err := built.Digest()
+	if err != nil {
+		return "", "", err
+	}
+	m, err := own.Digest()
+	return d.String(), m.String(), err
 }
 
 // localName returns where the lab's registry keeps what the node knows as
@@ -145,7 +190,10 @@ func Digest(ctx context.Context, addr, ref string) (string, error) {
 }
 
 // hosts are the registries the lab's registry plays for the node.
-var hosts = []string{"docker.io", "registry.k8s.io"}
+var hosts = []string{"docker.io", "registry.k8s.io", "mirror.example"}
+
+// Hosts are the registries that the lab's registry plays.
+func Hosts() []string { return slices.Clone(hosts) }
 
 // WriteHosts writes the containerd configuration that sends pulls from the
 // public registries to addr.

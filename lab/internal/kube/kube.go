@@ -28,6 +28,26 @@ type Metadata struct {
 	Namespace string            `json:"namespace,omitempty"`
 	UID       string            `json:"uid,omitempty"`
 	Labels    map[string]string `json:"labels,omitempty"`
+	// DeletionTimestamp is set while the object is being deleted.
+	DeletionTimestamp string `json:"deletionTimestamp,omitempty"`
+}
+
+// A Deployment is the part of a Deployment that the lab writes.
+type Deployment struct {
+	APIVersion string         `json:"apiVersion,omitempty"`
+	Kind       string         `json:"kind,omitempty"`
+	Metadata   Metadata       `json:"metadata"`
+	Spec       DeploymentSpec `json:"spec"`
+}
+
+// DeploymentSpec asks for replicas of a pod.
+type DeploymentSpec struct {
+	Replicas int            `json:"replicas"`
+	Selector map[string]any `json:"selector"`
+	Template struct {
+		Metadata Metadata `json:"metadata"`
+		Spec     PodSpec  `json:"spec"`
+	} `json:"template"`
 }
 
 // PodSpec is what was asked for.
@@ -229,6 +249,24 @@ func (c *Client) CreateNamespace(ctx context.Context, name string) error {
 func (c *Client) Debug(ctx context.Context, namespace, name string, container Container) error {
 	patch := map[string]any{"spec": map[string]any{"ephemeralContainers": []Container{container}}}
 	return c.Do(ctx, http.MethodPatch, podPath(namespace, name)+"/ephemeralcontainers", "application/strategic-merge-patch+json", patch, nil)
+}
+
+func deploymentPath(namespace, name string) string {
+	return "/apis/apps/v1/namespaces/" + namespace + "/deployments" + name
+}
+
+// CreateDeployment creates replicas of a pod.
+func (c *Client) CreateDeployment(ctx context.Context, namespace, name string, replicas int, spec PodSpec) error {
+	labels := map[string]string{"app": name}
+	d := Deployment{APIVersion: "apps/v1", Kind: "Deployment", Metadata: Metadata{Name: name, Namespace: namespace}}
+	d.Spec.Replicas, d.Spec.Selector = replicas, map[string]any{"matchLabels": labels}
+	d.Spec.Template.Metadata.Labels, d.Spec.Template.Spec = labels, spec
+	return c.Do(ctx, http.MethodPost, deploymentPath(namespace, ""), jsonType, d, nil)
+}
+
+// PatchDeployment changes a Deployment by a strategic merge patch.
+func (c *Client) PatchDeployment(ctx context.Context, namespace, name string, patch map[string]any) error {
+	return c.Do(ctx, http.MethodPatch, deploymentPath(namespace, "/"+name), "application/strategic-merge-patch+json", patch, nil)
 }
 
 // NodeReady returns an error that says why the node cannot take pods yet.

@@ -52,6 +52,16 @@ func Scenario(ctx context.Context, on *scenario.Stage, w *watch.Watchers, sc sce
 		return Result{}, fmt.Errorf("scenario %s needs a real node", sc.Name)
 	}
 	on.Driver.Out.Step("scenario %s: %s", sc.Name, sc.Story)
+	if sc.Drift != nil {
+		drifts, err := on.PlayDrift(ctx, sc)
+		if err != nil {
+			return Result{}, fmt.Errorf("scenario %s: %w", sc.Name, err)
+		}
+		return await(ctx, on, w, func(reports []verdict.Reports) Result {
+			table, problems := verdict.CheckDrift(sc.Name, drifts, reports[0].Alerts, sc.MayDoubt)
+			return Result{Table: table, Problems: problems}
+		})
+	}
 	expects, err := sc.Play(ctx, on)
 	if err != nil {
 		return Result{}, fmt.Errorf("scenario %s: %w", sc.Name, err)
@@ -62,14 +72,7 @@ func Scenario(ctx context.Context, on *scenario.Stage, w *watch.Watchers, sc sce
 // Judge waits until the watchers have reported what is expected, and then for
 // nothing more to come.
 func Judge(ctx context.Context, on *scenario.Stage, w *watch.Watchers, expects []verdict.Expect) (Result, error) {
-	judge := func() (Result, error) {
-		if err := w.Alive(); err != nil {
-			return Result{}, cluster.Final(err)
-		}
-		reports, err := w.Reports()
-		if err != nil {
-			return Result{}, cluster.Final(err)
-		}
+	return await(ctx, on, w, func(reports []verdict.Reports) Result {
 		table, problems := verdict.All(expects, reports, on.State.Label())
 		result := Result{Expects: expects, Table: table, Problems: problems}
 		for _, r := range reports {
@@ -78,7 +81,23 @@ func Judge(ctx context.Context, on *scenario.Stage, w *watch.Watchers, expects [
 				result.Alerts = append(result.Alerts, r.Source+": "+strings.Join(strings.Fields(a.Output), " "))
 			}
 		}
-		return result, nil
+		return result
+	})
+}
+
+// await judges again and again until nothing is wrong with what the watchers
+// reported, or they cannot be expected to report more. The first reports are
+// those of the Kubernetes API.
+func await(ctx context.Context, on *scenario.Stage, w *watch.Watchers, of func([]verdict.Reports) Result) (Result, error) {
+	judge := func() (Result, error) {
+		if err := w.Alive(); err != nil {
+			return Result{}, cluster.Final(err)
+		}
+		reports, err := w.Reports()
+		if err != nil {
+			return Result{}, cluster.Final(err)
+		}
+		return of(reports), nil
 	}
 
 	waiting, cancel := context.WithTimeout(ctx, reportTimeout)

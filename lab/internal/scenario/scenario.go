@@ -24,6 +24,12 @@ type Scenario struct {
 	Real bool
 	// Play does it. It returns when everything it started has started.
 	Play func(ctx context.Context, on *Stage) ([]verdict.Expect, error)
+	// Drift is played instead of Play where the question is whether bytes
+	// changed without a deployment. It plays in the namespace that the
+	// scenario's name is, and returns the findings that must follow.
+	Drift func(ctx context.Context, on *Stage, ns string) ([]verdict.Drift, error)
+	// MayDoubt allows Tagwarden to say that it cannot tell.
+	MayDoubt bool
 }
 
 // A Stage is the cluster a scenario is played in.
@@ -45,7 +51,7 @@ func NewStage(d cluster.Driver, s *cluster.State, out io.Writer) (*Stage, error)
 
 // All returns every scenario, the lab's own attack first.
 func All() []Scenario {
-	return []Scenario{
+	return append([]Scenario{
 		{Name: "lab010", Story: "Three pods run the same bytes: asked for by latest, by no tag, and by a full version", Play: mutableTags},
 		{Name: "misleading-status", Story: "A pod asks for no tag, and its status names a full version", Real: true, Play: misleadingStatus},
 		{Name: "kinds", Story: "An init container, a sidecar, a regular and an ephemeral container in one pod", Real: true, Play: kinds},
@@ -54,7 +60,7 @@ func All() []Scenario {
 		{Name: "replaced", Story: "A tag is overwritten between two starts, and each start shows its own bytes", Real: true, Play: replaced},
 		{Name: "apiserver-killed", Story: "The API server is killed, a container restarts twice meanwhile, and another starts afterwards", Real: true, Play: apiserverKilled},
 		{Name: "containerd-killed", Story: "containerd is killed, a container dies meanwhile, and another starts afterwards", Real: true, Play: containerdKilled},
-	}
+	}, driftScenarios()...)
 }
 
 // Find returns the scenario of that name.

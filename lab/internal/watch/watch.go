@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/tagwarden/tagwarden/lab/internal/cluster"
+	"github.com/tagwarden/tagwarden/lab/internal/images"
 	"github.com/tagwarden/tagwarden/lab/internal/proc"
 	"github.com/tagwarden/tagwarden/lab/internal/verdict"
 )
@@ -79,6 +80,9 @@ func name(source, format string) string { return source + "-" + format }
 
 func (w *Watchers) file(name, kind string) string { return filepath.Join(w.dir, name+"."+kind) }
 
+// Store is the history that a watcher of the source keeps.
+func (w *Watchers) Store(source string) string { return w.file(name(source, "json"), "db") }
+
 // Recording is the file with all starts that a source reported.
 func (w *Watchers) Recording(source string) string { return w.file(name(source, "events"), "stdout") }
 
@@ -87,8 +91,14 @@ func (w *Watchers) start(s *cluster.State, p Program, source, format string) err
 	switch source {
 	case "kube":
 		args = append(args, "--kubeconfig", s.Kubeconfig())
+		if format == "json" {
+			args = append(args, "--store", w.Store(source))
+		}
 	case "containerd":
 		args = append(args, "--containerd-address", s.ContainerdSocket(), "--node-name", cluster.NodeName)
+	}
+	for _, host := range images.Hosts() {
+		args = append(args, "--registry-map", host+"="+s.Registry())
 	}
 	for _, file := range p.Rules {
 		args = append(args, "-r", file)
