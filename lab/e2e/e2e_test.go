@@ -64,7 +64,8 @@ func history(t *testing.T, tagwarden, store string) {
 	ask := func(args ...string) (out struct {
 		Intervals []struct{ Digest, First, Last string }
 		Findings  []struct{ ID, Time string }
-	}) {
+	},
+	) {
 		args = append([]string{"history", "silent-replacement/deploy/api", "--store", store, "-o", "json"}, args...)
 		text, err := exec.CommandContext(t.Context(), tagwarden, args...).Output()
 		if err != nil {

@@ -104,6 +104,12 @@ func (w *Watchers) start(s *cluster.State, p Program, source, format string) err
 		args = append(args, "-r", file)
 	}
 	n := name(source, format)
+	// Each set of watchers begins a history of its own.
+	for _, file := range []string{"db", "db-wal", "db-shm"} {
+		if err := os.Remove(w.file(n, file)); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
+	}
 	stdout, err := os.Create(w.file(n, "stdout"))
 	if err != nil {
 		return err
@@ -169,6 +175,13 @@ func read[T any](file string, decode func([]byte) ([]T, error)) ([]T, error) {
 	return lines, nil
 }
 
+// within is a context with a time limit that needs no cancelling.
+func within(ctx context.Context, d time.Duration) context.Context {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	context.AfterFunc(ctx, cancel)
+	return ctx
+}
+
 // Stop ends the watchers the way Ctrl-C does and returns what they said on
 // stderr, by name.
 func (w *Watchers) Stop(ctx context.Context) map[string]string {
@@ -178,7 +191,16 @@ func (w *Watchers) Stop(ctx context.Context) map[string]string {
 	}
 	said := map[string]string{}
 	for n, rec := range w.running {
-		_ = rec.End(ctx, 5*time.Second)
+		hung := cluster.Poll(within(ctx, 5*time.Second), 50*time.Millisecond, func(context.Context) error {
+			if rec.Alive() {
+				return errors.New("it runs still")
+			}
+			return nil
+		})
+		if hung != nil {
+			rec.Signal(syscall.SIGQUIT) // It says on stderr where it hangs.
+		}
+		_ = rec.End(ctx, time.Second)
 		text, _ := os.ReadFile(w.file(n, "stderr"))
 		said[n] = strings.TrimSpace(string(text))
 	}
