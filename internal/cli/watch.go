@@ -154,12 +154,12 @@ func (f *watchFlags) run(ctx context.Context, env Env) (err error) {
 	}
 	var cache registry.Cache
 	if *f.store != "" {
-		h, err := openHistory(ctx, *f.store, e.Cluster, log)
+		h, err := openStore(ctx, *f.store, log)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, h.Close()) }()
-		e.History, cache = h, facts{h.Store}
+		e.History, cache = h.History(e.Cluster), facts{h}
 	}
 	if !*f.offline {
 		client, err := f.registry.client(log, cache)

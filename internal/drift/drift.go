@@ -97,8 +97,9 @@ type Case struct {
 	Start *event.Start
 	// Production says whether the policy counts the namespace as production.
 	Production bool
-	// Seen is what was seen of the subject, in any order; whether the start
-	// itself is among it makes no difference.
+	// Seen is what was seen of the subject, in the order in which it became
+	// known, which counts where the times are the same: Kubernetes gives whole
+	// seconds. Whether the start itself is among it makes no difference.
 	Seen []history.Seen
 	// Approved are the digests that people or a lock file expect for the
 	// reference.
@@ -140,7 +141,7 @@ func Judge(c *Case, ids Comparer) Verdict {
 	if ref, known, err := s.Requested(); err == nil && known && ref.Pinned() {
 		return Verdict{State: Pinned, Reason: "the reference names a digest"}
 	}
-	own := sighting(s)
+	own := sightingOf(s)
 	if own.Digest == "" {
 		return Verdict{Open: true, Reason: "the runtime does not say which digest runs"}
 	}
@@ -154,8 +155,8 @@ func Judge(c *Case, ids Comparer) Verdict {
 	return j.out
 }
 
-// sighting is the start as the first of its digest.
-func sighting(s *event.Start) history.Seen {
+// sightingOf is the start as the first of its digest.
+func sightingOf(s *event.Start) history.Seen {
 	return history.Seen{
 		Revision: history.RevisionOf(s), Reference: s.Reference, Digest: s.Digest, DigestOf: s.DigestOf,
 		Platform: s.Platform, First: s.Time, Pod: s.Pod, PodUID: s.PodUID, Node: s.Node, ContainerID: s.ContainerID,
@@ -168,37 +169,43 @@ type judge struct {
 	out Verdict
 	// same are the sightings of the start's revision and reference, the start
 	// itself included, others those of other revisions; both by their time.
-	same, others []history.Seen
+	same, others []sighting
+}
+
+// sighting is what was seen, and where it stands among all that was.
+type sighting struct {
+	history.Seen
+	n int
 }
 
 // split sorts what was seen. Of two sightings of one digest, the earlier one
 // counts.
-func (j *judge) split(own history.Seen) (same, others []history.Seen) {
-	same = append(same, own)
-	for _, seen := range j.Seen {
+func (j *judge) split(own history.Seen) (same, others []sighting) {
+	for n, seen := range j.Seen {
 		switch {
 		case seen.Digest == "":
 		case seen.Revision != own.Revision:
-			others = append(others, seen)
+			others = append(others, sighting{seen, n})
 		case seen.Reference == own.Reference:
-			same = append(same, seen)
+			same = append(same, sighting{seen, n})
 		}
 	}
+	same = append(same, sighting{own, len(j.Seen)})
 	slices.SortFunc(same, byTime)
 	slices.SortFunc(others, byTime)
 	kept := same[:0]
 	for _, seen := range same {
-		if !slices.ContainsFunc(kept, func(k history.Seen) bool { return k.Digest == seen.Digest && k.Platform == seen.Platform }) {
+		if !slices.ContainsFunc(kept, func(k sighting) bool { return k.Digest == seen.Digest && k.Platform == seen.Platform }) {
 			kept = append(kept, seen)
 		}
 	}
 	return kept, others
 }
 
-// byTime orders sightings. Kubernetes gives whole seconds, so the container's
-// id decides where two agree: any order will do, as long as it is one.
-func byTime(a, b history.Seen) int {
-	return cmp.Or(a.First.Compare(b.First), cmp.Compare(a.ContainerID, b.ContainerID), cmp.Compare(a.Digest, b.Digest))
+// byTime orders sightings by their time, and within a second by when they
+// became known.
+func byTime(a, b sighting) int {
+	return cmp.Or(a.First.Compare(b.First), cmp.Compare(a.n, b.n))
 }
 
 // compare says whether b runs the bytes of a, on the platform that b runs on.
@@ -234,7 +241,7 @@ func (j *judge) compare(a, b string, platform string) (image.Relation, string) {
 }
 
 // approved says whether a digest is one of those that people expect.
-func (j *judge) approved(seen history.Seen) (image.Relation, string) {
+func (j *judge) approved(seen sighting) (image.Relation, string) {
 	answer, why := image.Different, ""
 	for _, d := range j.Approved {
 		switch relation, because := j.compare(d, seen.Digest, seen.Platform); relation {
@@ -250,7 +257,7 @@ func (j *judge) approved(seen history.Seen) (image.Relation, string) {
 // revision compares everything that one revision ran with the first of it.
 func (j *judge) revision(own history.Seen) {
 	first := j.same[0]
-	var changed []history.Seen
+	var changed []sighting
 	for _, seen := range j.same {
 		state, why := Expected, "the digest is the same"
 		if seen.Digest != first.Digest {
@@ -266,7 +273,7 @@ func (j *judge) revision(own history.Seen) {
 			continue
 		}
 		// The same new bytes under another digest are the same finding.
-		again := slices.ContainsFunc(changed, func(k history.Seen) bool {
+		again := slices.ContainsFunc(changed, func(k sighting) bool {
 			relation, _ := j.ids.Compare(image.Digest(k.Digest), image.Digest(seen.Digest), image.Platform{})
 			return relation == image.Same
 		})
@@ -274,20 +281,20 @@ func (j *judge) revision(own history.Seen) {
 			continue
 		}
 		changed = append(changed, seen)
-		f := j.finding(finding.TW04, j.form(first, seen), first, seen, why)
+		f := j.finding(finding.TW04, j.form(first, seen), first.Seen, seen.Seen, why)
 		j.out.Findings = append(j.out.Findings, f)
 		if seen.Digest == own.Digest {
 			j.out.Form = f.Form
 		}
 	}
-	if len(j.same) == 1 {
+	if len(j.same) == 1 && first.ContainerID == own.ContainerID {
 		j.out.State, j.out.Reason = First, "nothing ran in this revision before"
 	}
 }
 
 // decide says whether seen is what the revision was to run, first being what
 // it ran first.
-func (j *judge) decide(first, seen history.Seen) (State, string) {
+func (j *judge) decide(first, seen sighting) (State, string) {
 	relation, why := j.compare(first.Digest, seen.Digest, seen.Platform)
 	switch relation {
 	case image.Same:
@@ -308,7 +315,7 @@ func (j *judge) decide(first, seen history.Seen) (State, string) {
 }
 
 // form says in which way seen came to differ from first.
-func (j *judge) form(first, seen history.Seen) string {
+func (j *judge) form(first, seen sighting) string {
 	s := j.Start
 	if isOwn := seen.ContainerID == s.ContainerID; isOwn && j.Before != "" {
 		if relation, _ := j.compare(j.Before, s.Digest, s.Platform); relation != image.Same {
@@ -328,12 +335,12 @@ func (j *judge) form(first, seen history.Seen) string {
 
 // cameBack reports whether another revision took over between two sightings
 // of one.
-func (j *judge) cameBack(first, seen history.Seen) bool {
+func (j *judge) cameBack(first, seen sighting) bool {
 	stillRuns := slices.ContainsFunc(j.Running, func(r history.Seen) bool {
 		return r.Revision == seen.Revision && r.ContainerID != seen.ContainerID
 	})
-	return !stillRuns && slices.ContainsFunc(j.others, func(o history.Seen) bool {
-		return o.First.After(first.First) && o.First.Before(seen.First)
+	return !stillRuns && slices.ContainsFunc(j.others, func(o sighting) bool {
+		return byTime(first, o) < 0 && byTime(o, seen) < 0
 	})
 }
 
@@ -351,7 +358,7 @@ func (j *judge) predecessor() {
 			j.notBetter(Unknown, first, why)
 			return
 		}
-		j.moved(FormBaseline, history.Seen{Digest: j.Approved[0]}, first, "the digest is none of the approved ones")
+		j.moved(FormBaseline, history.Seen{Digest: j.Approved[0]}, first.Seen, "the digest is none of the approved ones")
 		return
 	}
 	before := j.before(first)
@@ -360,15 +367,15 @@ func (j *judge) predecessor() {
 	}
 	switch relation, why := j.compare(before.Digest, first.Digest, first.Platform); relation {
 	case image.Different:
-		j.moved(FormRestart, *before, first, why)
+		j.moved(FormRestart, before.Seen, first.Seen, why)
 	case image.CannotTell:
 		j.notBetter(Unknown, first, why)
 	}
 }
 
 // notBetter lowers the state of the start where it rests on first.
-func (j *judge) notBetter(state State, first history.Seen, why string) {
-	if j.Start.Digest == first.Digest && j.out.State == First {
+func (j *judge) notBetter(state State, first sighting, why string) {
+	if j.Start.Digest == first.Digest && (j.out.State == First || j.out.State == Expected) {
 		j.out.State, j.out.Reason = state, why
 	}
 }
@@ -384,10 +391,10 @@ func (j *judge) moved(form string, from, to history.Seen, why string) {
 // reference, or nil. A reference that is meant to stay is also compared with
 // the last revision that asked for it, whatever came in between; one that is
 // meant to move may have moved since then.
-func (j *judge) before(first history.Seen) *history.Seen {
-	var last *history.Seen
+func (j *judge) before(first sighting) *sighting {
+	var last *sighting
 	for i := range j.others {
-		if j.others[i].First.Before(first.First) {
+		if byTime(j.others[i], first) < 0 {
 			last = &j.others[i] // others are sorted by time
 		}
 	}
@@ -401,7 +408,7 @@ func (j *judge) before(first history.Seen) *history.Seen {
 		}
 		revision = ""
 		for i := range j.others {
-			if o := &j.others[i]; o.Reference == first.Reference && o.First.Before(first.First) {
+			if o := &j.others[i]; o.Reference == first.Reference && byTime(*o, first) < 0 {
 				revision = o.Revision
 			}
 		}
@@ -431,7 +438,7 @@ func (j *judge) skew(own history.Seen) {
 		}
 		if relation, why := j.compare(r.Digest, own.Digest, own.Platform); relation == image.Different {
 			from, to := r, own
-			if byTime(own, r) < 0 {
+			if own.First.Before(r.First) {
 				from, to = own, r
 			}
 			j.out.Findings = append(j.out.Findings, j.finding(finding.TW05, FormSkew, from, to, why))

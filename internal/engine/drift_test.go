@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"maps"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -15,9 +17,12 @@ import (
 
 	"github.com/tagwarden/tagwarden/falco"
 	"github.com/tagwarden/tagwarden/image"
+	"github.com/tagwarden/tagwarden/internal/drift"
 	"github.com/tagwarden/tagwarden/internal/engine"
 	"github.com/tagwarden/tagwarden/internal/event"
+	"github.com/tagwarden/tagwarden/internal/history"
 	"github.com/tagwarden/tagwarden/internal/policy"
+	"github.com/tagwarden/tagwarden/internal/store"
 )
 
 // events is a source of anything.
@@ -206,6 +211,7 @@ func TestDrift(t *testing.T) {
 type world struct {
 	rnd       *rand.Rand
 	at        int
+	starts    int
 	tags      map[string]build
 	revisions []string // the reference of each
 	current   int
@@ -215,10 +221,12 @@ type world struct {
 }
 
 func (w *world) start(pod string) {
-	w.at += 1 + w.rnd.IntN(3)
+	w.at += w.rnd.IntN(3)
 	ref := w.revisions[w.current]
 	b := w.tags[ref]
+	w.starts++
 	s := replica(w.at, pod, fmt.Sprint("r", w.current), ref, digestOf([]string{"index", "manifest"}[w.rnd.IntN(2)], b))
+	s.ContainerID = fmt.Sprintf("%x-%d", w.rnd.Uint32(), w.starts)
 	w.bytes[s.ContainerID] = b
 	w.running = append(w.running, s)
 	w.events = append(w.events, s)
@@ -343,5 +351,114 @@ func TestDriftAgreesWithAModel(t *testing.T) {
 	}
 	if changes < n/10 {
 		t.Errorf("%d histories had %d changes: too few to test anything", n, changes)
+	}
+}
+
+// TestAnOpenQuestionOutlivesARestart: a process that ends before a registry has
+// answered asks again when it is started anew.
+func TestAnOpenQuestionOutlivesARestart(t *testing.T) {
+	t.Parallel()
+	a := replica(1, "a", "r1", "registry.example/api:latest", digestOf("index", 1))
+	c := replica(4, "c", "r1", "registry.example/api:latest", digestOf("index", 2))
+	file := filepath.Join(t.TempDir(), "h.db")
+	var got [][]string
+	for _, down := range []bool{true, false, false} {
+		s, err := store.Open(t.Context(), file, store.Options{Log: slog.New(slog.DiscardHandler)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, summary(drifts(t, events{a, c, &event.Synced{Time: noon, Source: "kube"}}, registry{down}, s.History(""))))
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := [][]string{{"undecided c"}, {"TW-04 new-pod c", "TW-05 skew c"}, nil}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("alerts of three runs (-want +got):\n%s", diff)
+	}
+}
+
+// TestDriftSurvivesRestarts: with a real store between the runs, an engine that
+// is ended at any point and started again finds what one that ran through
+// would have found, and tells nothing twice.
+func TestDriftSurvivesRestarts(t *testing.T) {
+	t.Parallel()
+	n := 60
+	if testing.Short() {
+		n = 10
+	}
+	for seed := range n {
+		w := &world{rnd: rand.New(rand.NewPCG(uint64(seed), 2))}
+		w.play(5 + w.rnd.IntN(25))
+		file := filepath.Join(t.TempDir(), "h.db")
+		got := map[string]bool{}
+		for begin := 0; begin < len(w.events); {
+			next := begin + 1 + w.rnd.IntN(len(w.events)-begin)
+			// What runs still is listed again by a source that begins anew, and
+			// what ended while nobody watched is not.
+			lived := map[string]*event.Start{}
+			for _, e := range w.events[:begin] {
+				switch e := e.(type) {
+				case *event.Start:
+					lived[e.ContainerID] = e
+				case *event.End:
+					delete(lived, e.ContainerID)
+				}
+			}
+			var part events
+			for _, s := range lived {
+				again := *s
+				again.Existing = true
+				part = append(part, &again)
+			}
+			slices.SortFunc(part, func(a, b event.Event) int { return a.At().Compare(b.At()) })
+			part = append(part, &event.Synced{Time: noon, Source: "kube"})
+			part = append(part, w.events[begin:next]...)
+			s, err := store.Open(t.Context(), file, store.Options{Log: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, a := range drifts(t, part, registry{}, s.History("")) {
+				if a.Fields["tagwarden.finding"] != "TW-04" {
+					continue
+				}
+				key := fmt.Sprint(a.Fields["tagwarden.revision"], " ", buildOf(fmt.Sprint(a.Fields["tagwarden.drift.to"])))
+				if got[key] {
+					t.Fatalf("seed %d: %s is told twice", seed, key)
+				}
+				got[key] = true
+			}
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+			begin = next
+		}
+		may := map[string]bool{}
+		for k := range w.events {
+			maps.Copy(may, w.truth(k+1))
+		}
+		for key := range w.truth(len(w.events)) {
+			if !got[key] {
+				t.Fatalf("seed %d: %s is missed; got %v", seed, key, got)
+			}
+		}
+		for key := range got {
+			if !may[key] {
+				t.Fatalf("seed %d: %s is false", seed, key)
+			}
+		}
+	}
+}
+
+func BenchmarkDrift(b *testing.B) {
+	// A revision of a thousand replicas that all run the same, and one more.
+	seen := []history.Seen{{Revision: "r1", Reference: "registry.example/api:latest", Digest: digestOf("index", 1), Platform: "linux/amd64", First: noon}}
+	c := &drift.Case{Start: replica(4, "c", "r1", "registry.example/api:latest", digestOf("index", 1)), Seen: seen, Running: seen}
+	ids := image.NewIdentities()
+	b.ReportAllocs()
+	for b.Loop() {
+		if v := drift.Judge(c, ids); v.State != drift.Expected {
+			b.Fatal(v.State)
+		}
 	}
 }

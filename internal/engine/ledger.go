@@ -20,7 +20,9 @@ type ledger struct {
 	ids     *image.Identities
 
 	subjects map[history.Subject]*subject
-	live     map[string]*living
+	// idle are subjects of which nothing ran at some time.
+	idle []*subject
+	live map[string]*living
 	// before is the digest that a container of a pod ran last.
 	before map[podContainer]string
 	// nodes are the images on nodes: which one a digest names there.
@@ -211,8 +213,7 @@ func (l *ledger) remove(id string) bool {
 		}
 	}
 	if len(c.subject.running) == 0 && l.history != nil {
-		// What nothing runs of is read again when it is needed.
-		delete(l.subjects, c.subject.Subject)
+		l.idle = append(l.idle, c.subject)
 	}
 	return true
 }
@@ -226,6 +227,17 @@ func (l *ledger) gone(s *event.Synced) {
 			l.remove(id)
 		}
 	}
+}
+
+// kept says that the history has everything: what nothing runs of is read again
+// when it is needed.
+func (l *ledger) kept() {
+	for _, sub := range l.idle {
+		if len(sub.running) == 0 && l.subjects[sub.Subject] == sub {
+			delete(l.subjects, sub.Subject)
+		}
+	}
+	l.idle = l.idle[:0]
 }
 
 // confirm notes that a source named a container that is known already. It

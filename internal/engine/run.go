@@ -55,7 +55,8 @@ type run struct {
 // waiting is a start whose question is open, and what was made of it.
 type waiting struct {
 	start *event.Start
-	rec   *record
+	// rec is nil for a start that the rules need not judge again.
+	rec *record
 }
 
 // telling is an event or an alert on its way to the sink.
@@ -230,8 +231,10 @@ func (r *run) start(s *event.Start) error {
 	case again && (!rec.better || len(rec.fired) > 0 && !r.AllMatches):
 		return nil
 	case known && !again:
+		// The rules judged it before our own restart. Whether its bytes changed
+		// may not have been answered by then.
 		r.batch.Confirmed = append(r.batch.Confirmed, s.ContainerID)
-		return nil // It was judged before our own restart.
+		return r.rejudge(&waiting{start: s}, true, nil)
 	}
 	r.evaluate(s, rec, verdict, now)
 	return nil
@@ -338,7 +341,7 @@ func (r *run) rejudge(w *waiting, mayAsk bool, failed error) error {
 		v.Reason += ": " + failed.Error()
 	}
 	settled, err := r.settle(w, sub, &v, mayAsk)
-	if err == nil && settled && r.lateRules && (len(w.rec.fired) == 0 || r.AllMatches) {
+	if err == nil && settled && r.lateRules && w.rec != nil && (len(w.rec.fired) == 0 || r.AllMatches) {
 		r.evaluate(s, w.rec, &v, r.Now())
 	}
 	return err
@@ -457,5 +460,6 @@ func (r *run) keep(ctx context.Context) error {
 	if err := r.History.Write(ctx, &r.batch); err != nil {
 		return fmt.Errorf("write history: %w", err)
 	}
+	r.ledger.kept()
 	return nil
 }
