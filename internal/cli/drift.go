@@ -36,6 +36,7 @@ type driftFlags struct {
 	output              *string
 	registry            *registryFlags
 	offline             *bool
+	secrets             *bool
 }
 
 func newDrift(env Env) *cobra.Command {
@@ -70,7 +71,7 @@ could not be told.`,
 	flags.StringVar(&f.policy, "policy", "", "policy `file` (default tagwarden.yaml, if it exists)")
 	flags.BoolVar(&f.preview, "preview", false, "what would come back different at the next start?")
 	f.failOn = choiceFlag(cmd, "fail-on", "least severity that makes the exit status 1", "low", "none", "info", "medium", "high", "critical")
-	f.registry, f.offline = addRegistryFlags(cmd), offlineFlag(cmd)
+	f.registry, f.offline, f.secrets = addRegistryFlags(cmd), offlineFlag(cmd), pullSecretsFlag(cmd)
 	f.output = outputFlag(cmd, "table", "json")
 	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), env) }
 	return cmd
@@ -122,7 +123,7 @@ func (f *driftFlags) run(ctx context.Context, env Env) error {
 		if err != nil {
 			return err
 		}
-		asks = resolving{client}
+		asks = resolving{Client: client, cluster: secretsOf(e.Sources, *f.secrets), log: newLog(con)}
 		e.Resolver = asks
 	}
 	if err := e.Run(ctx); err != nil {
@@ -219,13 +220,13 @@ func (d *driftSink) preview(ctx context.Context, asks resolving, pol *policy.Pol
 		reference, digest, platform string
 	}
 	groups := map[group]*event.Start{}
-	refs := map[string]image.Reference{}
+	refs, sample := map[string]image.Reference{}, map[string]*event.Start{}
 	for _, s := range d.starts {
 		ref, known, err := s.Requested()
 		if err != nil || !known || ref.Pinned() || s.Digest == "" {
 			continue
 		}
-		refs[s.Reference] = ref
+		refs[s.Reference], sample[s.Reference] = ref, s
 		groups[group{history.SubjectOf(s), s.Reference, s.Digest, s.Platform}] = s
 	}
 	now := make(map[string]image.Digest, len(refs))
@@ -241,7 +242,7 @@ func (d *driftSink) preview(ctx context.Context, asks resolving, pol *policy.Pol
 	all.SetLimit(previewAtOnce)
 	for i, name := range names {
 		all.Go(func() error {
-			got[i], errs[i] = asks.Resolve(ctx, refs[name])
+			got[i], errs[i] = asks.For(sample[name]).Resolve(ctx, refs[name])
 			return nil
 		})
 	}
@@ -266,7 +267,7 @@ func (d *driftSink) preview(ctx context.Context, asks resolving, pol *policy.Pol
 		}
 		var learn error
 		for _, ask := range ids.Unknown(running, to, on) {
-			contents, err := asks.Content(ctx, refs[g.reference], ask, on)
+			contents, err := asks.For(s).Content(ctx, refs[g.reference], ask, on)
 			for _, c := range contents {
 				ids.Add(c)
 			}

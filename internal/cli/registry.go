@@ -9,7 +9,10 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tagwarden/tagwarden/image"
+	"github.com/tagwarden/tagwarden/internal/engine"
+	"github.com/tagwarden/tagwarden/internal/event"
 	"github.com/tagwarden/tagwarden/internal/registry"
+	"github.com/tagwarden/tagwarden/internal/source/kube"
 	"github.com/tagwarden/tagwarden/internal/version"
 )
 
@@ -40,7 +43,7 @@ func (f *registryFlags) client(log *slog.Logger, cache registry.Cache) (*registr
 	}
 	client, err := registry.New(registry.Config{
 		Mirrors: mirrors, PlainHTTP: f.plainHTTP, Log: log, Cache: cache, UserAgent: "tagwarden/" + version.Get().Version,
-		Keychain: registry.Files(registry.DefaultFiles(os.Getenv)...),
+		Keychain: registry.Chain(registry.FromContext, registry.Files(registry.DefaultFiles(os.Getenv)...)),
 	})
 	if err != nil {
 		return nil, usage("%w", err)
@@ -49,11 +52,64 @@ func (f *registryFlags) client(log *slog.Logger, cache registry.Cache) (*registr
 }
 
 // resolving is what the engine asks of a registry client.
-type resolving struct{ *registry.Client }
+type resolving struct {
+	*registry.Client
+	// cluster gives the pull secrets of pods; nil gives none.
+	cluster pullSecrets
+	log     *slog.Logger
+	// of is the pod that is asked for, or nil.
+	of *event.Start
+}
+
+// pullSecrets reads the pull secrets of pods.
+type pullSecrets interface {
+	PullSecrets(ctx context.Context, namespace string, names []string) ([]kube.PullSecret, error)
+}
+
+// For asks with the pull secrets of a pod.
+func (r resolving) For(s *event.Start) engine.Resolver {
+	r.of = s
+	return r
+}
+
+// as is a context with the credentials of the pod.
+func (r resolving) as(ctx context.Context) context.Context {
+	if r.cluster == nil || r.of == nil || len(r.of.PullSecrets) == 0 {
+		return ctx
+	}
+	of := r.of
+	return registry.WithKeychain(ctx, func(ctx context.Context, host, repository string) (registry.Credential, error) {
+		secrets, err := r.cluster.PullSecrets(ctx, of.Namespace, of.PullSecrets)
+		if err != nil {
+			r.log.WarnContext(ctx, "pull secret not used", "error", err)
+		}
+		for _, secret := range secrets {
+			k, err := registry.FromSecret(secret.Type, secret.Data)
+			if err != nil {
+				r.log.WarnContext(ctx, "pull secret not used", "namespace", of.Namespace, "error", err)
+				continue
+			}
+			if c, err := k(ctx, host, repository); err == nil && c != (registry.Credential{}) {
+				return c, nil
+			}
+		}
+		return registry.Credential{}, nil
+	})
+}
 
 func (r resolving) Resolve(ctx context.Context, ref image.Reference) (image.Digest, error) {
-	got, err := r.Client.Resolve(ctx, ref)
+	got, err := r.Client.Resolve(r.as(ctx), ref)
 	return got.Digest, err
+}
+
+// Content asks what stands behind a digest; see [registry.Client.Content].
+func (r resolving) Content(ctx context.Context, repository image.Reference, d image.Digest, on image.Platform) ([]image.Content, error) {
+	return r.Client.Content(r.as(ctx), repository, d, on)
+}
+
+// pullSecretsFlag adds --pull-secrets.
+func pullSecretsFlag(cmd *cobra.Command) *bool {
+	return cmd.Flags().Bool("pull-secrets", false, "log in to registries with the pods' own pull secrets (needs get on secrets)")
 }
 
 // offlineFlag adds --offline.

@@ -52,6 +52,7 @@ type watchFlags struct {
 	checkTags  time.Duration
 	registry   *registryFlags
 	offline    *bool
+	secrets    *bool
 }
 
 func newWatch(env Env) *cobra.Command {
@@ -101,7 +102,7 @@ Ctrl-C ends the watch with a summary on stderr.`,
 	f.selection = selectionFlags(cmd)
 	f.store = storeFlag(cmd, "; it is made where there is none")
 	flags.DurationVar(&f.checkTags, "check-tags", time.Hour, "how often the references that run are resolved anew, to find tags that moved; 0 never")
-	f.registry, f.offline = addRegistryFlags(cmd), offlineFlag(cmd)
+	f.registry, f.offline, f.secrets = addRegistryFlags(cmd), offlineFlag(cmd), pullSecretsFlag(cmd)
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "no status line and no summary")
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig `file` (default $KUBECONFIG, ~/.kube/config, or the pod's service account)")
 	flags.StringVar(&f.context, "context", "", "context of the kubeconfig")
@@ -166,7 +167,7 @@ func (f *watchFlags) run(ctx context.Context, env Env) (err error) {
 		if err != nil {
 			return err
 		}
-		e.Resolver = resolving{client}
+		e.Resolver = resolving{Client: client, cluster: secretsOf(sources, *f.secrets), log: log}
 	}
 	watched, stopReload := context.WithCancel(ctx)
 	var reloading sync.WaitGroup
@@ -194,6 +195,16 @@ func (f *watchFlags) run(ctx context.Context, env Env) (err error) {
 	}
 	if sink.failed(*f.failOn) {
 		return &statusError{status: exitFindings}
+	}
+	return nil
+}
+
+// secretsOf is the source that reads pull secrets, or nil.
+func secretsOf(sources []engine.Source, use bool) pullSecrets {
+	for _, s := range sources {
+		if k, ok := s.(pullSecrets); ok && use {
+			return k
+		}
 	}
 	return nil
 }

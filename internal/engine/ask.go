@@ -51,8 +51,9 @@ func (r *run) ask(w *waiting, sub *subject, digests []image.Digest) {
 	for _, d := range digests {
 		places = append(places, r.places(w.start, sub, d)...)
 	}
+	resolver := r.resolverFor(w.start)
 	r.later(func(ctx context.Context) answer {
-		contents, err := r.contents(ctx, places, on)
+		contents, err := contents(ctx, resolver, places, on)
 		return func(r *run) error {
 			for _, c := range contents {
 				r.ledger.ids.Add(c)
@@ -60,6 +61,14 @@ func (r *run) ask(w *waiting, sub *subject, digests []image.Digest) {
 			return r.rejudge(w, false, err)
 		}
 	})
+}
+
+// resolverFor asks with the credentials of a pod, where that is possible.
+func (r *run) resolverFor(s *event.Start) Resolver {
+	if f, ok := r.Resolver.(For); ok {
+		return f.For(s)
+	}
+	return r.Resolver
 }
 
 // place is a digest and a repository that may have it.
@@ -91,7 +100,7 @@ func (r *run) places(s *event.Start, sub *subject, d image.Digest) []place {
 }
 
 // contents asks for every digest in its places until one has it.
-func (r *run) contents(ctx context.Context, places []place, on image.Platform) ([]image.Content, error) {
+func contents(ctx context.Context, resolver Resolver, places []place, on image.Platform) ([]image.Content, error) {
 	var all []image.Content
 	errs := map[image.Digest]error{}
 	found := map[image.Digest]bool{}
@@ -99,7 +108,7 @@ func (r *run) contents(ctx context.Context, places []place, on image.Platform) (
 		if found[p.digest] {
 			continue
 		}
-		contents, err := r.Resolver.Content(ctx, p.repository, p.digest, on)
+		contents, err := resolver.Content(ctx, p.repository, p.digest, on)
 		all = append(all, contents...)
 		if err == nil {
 			found[p.digest] = true
@@ -178,11 +187,15 @@ func (r *run) checkTag(reference string) {
 	for _, s := range groups {
 		starts = append(starts, s)
 	}
+	if len(starts) == 0 {
+		return
+	}
+	resolver := r.resolverFor(starts[0])
 	r.later(func(ctx context.Context) answer {
-		to, err := r.Resolver.Resolve(ctx, ref)
+		to, err := resolver.Resolve(ctx, ref)
 		var contents []image.Content
 		if err == nil {
-			contents, err = r.behind(ctx, ref, to, starts)
+			contents, err = r.behind(ctx, resolver, ref, to, starts)
 		}
 		return func(r *run) error { return r.resolved(ref, to, starts, contents, err) }
 	})
@@ -190,7 +203,7 @@ func (r *run) checkTag(reference string) {
 
 // behind asks for the contents of a digest that a tag has now and of those that
 // run, where they differ.
-func (r *run) behind(ctx context.Context, ref image.Reference, to image.Digest, starts []*event.Start) ([]image.Content, error) {
+func (r *run) behind(ctx context.Context, resolver Resolver, ref image.Reference, to image.Digest, starts []*event.Start) ([]image.Content, error) {
 	var all []image.Content
 	var failed error
 	for _, s := range starts {
@@ -202,7 +215,7 @@ func (r *run) behind(ctx context.Context, ref image.Reference, to image.Digest, 
 			continue
 		}
 		for _, ask := range []image.Digest{to, d} {
-			contents, err := r.Resolver.Content(ctx, ref, ask, platformOf(s))
+			contents, err := resolver.Content(ctx, ref, ask, platformOf(s))
 			all, failed = append(all, contents...), errors.Join(failed, err)
 		}
 	}

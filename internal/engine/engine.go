@@ -66,6 +66,11 @@ type Resolver interface {
 	Resolve(ctx context.Context, ref image.Reference) (image.Digest, error)
 }
 
+// For is a [Resolver] that can ask with the credentials of a pod.
+type For interface {
+	For(s *event.Start) Resolver
+}
+
 // Engine is one watcher. The first five fields must be set.
 type Engine struct {
 	Sources []Source

@@ -22,7 +22,7 @@ func TestAppendAndParse(t *testing.T) {
 		Time: noon, Source: "kube", Existing: true, Node: "n1", Cluster: "x", Platform: "linux/amd64", Namespace: "shop", Pod: "web-1", PodUID: "u",
 		PodLabels: map[string]string{"app": "web"}, Owner: &event.Owner{APIVersion: "apps/v1", Kind: "ReplicaSet", Name: "web", UID: "r"},
 		Workload: event.Workload{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}, Revision: "5d8c",
-		Deployment: &event.Deployment{Time: noon, By: "kubectl", Via: "Helm release web", Cause: "c"}, PullPolicy: "Always",
+		Deployment: &event.Deployment{Time: noon, By: "kubectl", Via: "Helm release web", Cause: "c"}, PullPolicy: "Always", PullSecrets: []string{"regcred"},
 		Container: "c", Kind: event.Sidecar, ContainerID: "abc", Runtime: "containerd", RestartCount: 2,
 		Reference: "nginx", Image: "docker.io/library/nginx:1.25.3", ImageID: "docker.io/library/nginx@" + digest, Digest: digest, DigestOf: "docker.io/library/nginx",
 		Privileged: &yes, HostNetwork: &yes, HostPID: &yes, HostIPC: &yes,

@@ -58,12 +58,13 @@ type containerRecord struct {
 }
 
 type imageRecord struct {
-	Requested       string `json:"requested,omitempty"`
-	PullPolicy      string `json:"pullPolicy,omitempty"`
-	Status          string `json:"status,omitempty"`
-	ID              string `json:"id,omitempty"`
-	RunningDigest   string `json:"runningDigest,omitempty"`
-	RunningDigestOf string `json:"runningDigestOf,omitempty"`
+	Requested       string   `json:"requested,omitempty"`
+	PullPolicy      string   `json:"pullPolicy,omitempty"`
+	PullSecrets     []string `json:"pullSecrets,omitempty"`
+	Status          string   `json:"status,omitempty"`
+	ID              string   `json:"id,omitempty"`
+	RunningDigest   string   `json:"runningDigest,omitempty"`
+	RunningDigestOf string   `json:"runningDigestOf,omitempty"`
 }
 
 type workloadRecord struct {
@@ -109,7 +110,7 @@ func (s *Start) record() record {
 		Requested: s.Reference, PullPolicy: s.PullPolicy, Status: s.Image, ID: s.ImageID,
 		RunningDigest: s.Digest, RunningDigestOf: s.DigestOf,
 	}
-	if img != (imageRecord{}) {
+	if img.PullSecrets = s.PullSecrets; len(s.PullSecrets) > 0 || s.Reference+s.PullPolicy+s.Image+s.ImageID+s.Digest+s.DigestOf != "" {
 		r.Image = &img
 	}
 	if w := (workloadRecord{s.Workload, s.Revision}); w != (workloadRecord{}) {
@@ -180,7 +181,7 @@ func (r *record) start() *Start {
 	}
 	if i := r.Image; i != nil {
 		s.Reference, s.PullPolicy, s.Image, s.ImageID = i.Requested, i.PullPolicy, i.Status, i.ID
-		s.Digest, s.DigestOf = i.RunningDigest, i.RunningDigestOf
+		s.Digest, s.DigestOf, s.PullSecrets = i.RunningDigest, i.RunningDigestOf, i.PullSecrets
 	}
 	if w := r.Workload; w != nil {
 		s.Workload, s.Revision = w.Workload, w.Revision

@@ -130,6 +130,9 @@ type Start struct {
 	Reference string
 	// PullPolicy is Always, IfNotPresent or Never.
 	PullPolicy string
+	// PullSecrets are the names of the pod's secrets for registries; those of
+	// its service account are among them.
+	PullSecrets []string
 	// Image is what the runtime calls the image, which may be another tag of
 	// the same bytes.
 	Image string

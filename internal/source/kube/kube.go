@@ -54,6 +54,7 @@ type Source struct {
 	cluster   string
 	namespace string
 	log       *slog.Logger
+	secrets   secrets
 }
 
 // New connects to the cluster of cfg. It reads the configuration only; the

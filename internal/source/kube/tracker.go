@@ -39,6 +39,8 @@ func trim(obj any) (any, error) {
 			HostIPC:        pod.Spec.HostIPC,
 			Containers:     trimContainers(pod.Spec.Containers),
 			InitContainers: trimContainers(pod.Spec.InitContainers),
+
+			ImagePullSecrets: pod.Spec.ImagePullSecrets,
 		},
 		Status: corev1.PodStatus{
 			InitContainerStatuses:      trimStatuses(pod.Status.InitContainerStatuses),
@@ -318,6 +320,9 @@ func start(pod *corev1.Pod, status *corev1.ContainerStatus, id string, started m
 		if name, digest, ok := image.FromImageID(status.ImageID); ok {
 			s.Digest, s.DigestOf = digest.String(), name
 		}
+	}
+	for i := range pod.Spec.ImagePullSecrets {
+		s.PullSecrets = append(s.PullSecrets, pod.Spec.ImagePullSecrets[i].Name)
 	}
 	asked(&s, pod, status.Name)
 	return s
