@@ -127,6 +127,7 @@ could not be done.`,
 		newDemo(env),
 		newImage(env),
 		newRules(env),
+		newStore(env),
 		newVersion(env),
 	)
 	// A wrong number of arguments is wrong usage, wherever it is found.

@@ -1,8 +1,10 @@
 package cli_test
 
 import (
+	"bytes"
 	"context"
 	"flag"
+	"fmt"
 	"os"
 	"testing"
 	"time"
@@ -10,6 +12,8 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"github.com/tagwarden/tagwarden/internal/cli"
+	"github.com/tagwarden/tagwarden/internal/event"
+	"github.com/tagwarden/tagwarden/internal/store"
 )
 
 var update = flag.Bool("update", false, "rewrite the expected output in the scripts")
@@ -20,7 +24,49 @@ func TestMain(m *testing.M) {
 			now := func() time.Time { return time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC) }
 			os.Exit(cli.Main(context.Background(), os.Args[1:], cli.Env{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Now: now}))
 		},
+		"make-store": makeStore,
 	})
+}
+
+// makeStore makes a history with a container that runs and one that ended, and
+// damages it when asked to.
+func makeStore() {
+	ctx, path := context.Background(), os.Args[1]
+	at := time.Date(2026, 11, 23, 11, 0, 0, 0, time.UTC)
+	start := func(id string) *event.Start {
+		return &event.Start{
+			Time: at, Cluster: "prod", Namespace: "shop", Pod: "web-" + id, PodUID: id, Node: "n1", Container: "app", ContainerID: id,
+			Workload: event.Workload{APIVersion: "apps/v1", Kind: "Deployment", Name: "web"}, Revision: "r1", Reference: "nginx",
+		}
+	}
+	s, err := store.Open(ctx, path, store.Options{})
+	if err == nil {
+		err = s.Write(ctx, &store.Batch{
+			Cluster: "prod", Now: at.Add(time.Hour), Starts: []*event.Start{start("a"), start("b")},
+			Ends: []*event.End{{Time: at, Cluster: "prod", ContainerID: "b"}},
+		})
+	}
+	if err == nil {
+		err = s.Close()
+	}
+	if err == nil && len(os.Args) > 2 {
+		err = damage(path)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}
+
+// damage overwrites the last page, which is one of an index or a table.
+func damage(path string) error {
+	const page = 4096
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	copy(b[len(b)-page:], bytes.Repeat([]byte("damaged "), page/8))
+	return os.WriteFile(path, b, 0o600)
 }
 
 func TestScripts(t *testing.T) {

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"iter"
-	"math"
 	"strings"
 
 	"github.com/tagwarden/tagwarden/internal/finding"
@@ -49,8 +48,12 @@ func (w *writer) delivery(ctx context.Context, state history.Delivery, fingerpri
 // found by its name, and a digest wherever the finding names it.
 func (s *Store) Findings(ctx context.Context, q history.Query, ids ...finding.ID) iter.Seq2[history.Record, error] {
 	var c condition
-	c.add("time >= ?", bound(q.From, math.MinInt64))
-	c.add("time <= ?", bound(q.To, math.MaxInt64))
+	if !q.From.IsZero() {
+		c.add("time >= ?", nanos(q.From))
+	}
+	if !q.To.IsZero() {
+		c.add("time <= ?", nanos(q.To))
+	}
 	for _, is := range []struct{ term, value string }{
 		{"cluster = ?", q.Cluster},
 		{"namespace = ?", q.Namespace},

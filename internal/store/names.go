@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strings"
 
 	"github.com/tagwarden/tagwarden/image"
 	"github.com/tagwarden/tagwarden/internal/event"
@@ -60,16 +61,21 @@ func number[K comparable](ctx context.Context, w *writer, c *cache[K, int64], ke
 	if id, ok := c.get(key); ok {
 		return id, nil
 	}
-	var id int64
-	err := w.row(ctx, find, args...).Scan(&id)
+	id, err := w.either(ctx, find, insert, args...)
+	if err == nil {
+		c.put(key, id)
+	}
+	return id, err
+}
+
+// either returns the number that the first of two statements returns that
+// returns any.
+func (w *writer) either(ctx context.Context, first, second string, args ...any) (id int64, err error) {
+	err = w.row(ctx, first, args...).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
-		err = w.row(ctx, insert, args...).Scan(&id)
+		err = w.row(ctx, second, args...).Scan(&id)
 	}
-	if err != nil {
-		return 0, err
-	}
-	c.put(key, id)
-	return id, nil
+	return id, err
 }
 
 func (w *writer) word(ctx context.Context, value string) (int64, error) {
@@ -89,29 +95,42 @@ func (w *writer) wordsOf(ctx context.Context, values ...string) ([]int64, error)
 	return ids, nil
 }
 
+// digest, as reference, tries to insert first: what is not remembered is mostly
+// new.
 func (w *writer) digest(ctx context.Context, digest string) (int64, error) {
 	return number(ctx, w, &w.digests, digest,
-		"SELECT id FROM digest WHERE value = ?", "INSERT INTO digest (value) VALUES (?) RETURNING id", packDigest(digest))
+		"INSERT INTO digest (value) VALUES (?) ON CONFLICT DO NOTHING RETURNING id", "SELECT id FROM digest WHERE value = ?", packDigest(digest))
 }
 
 func (w *writer) reference(ctx context.Context, reference string) (int64, error) {
 	if id, ok := w.references.get(reference); ok {
 		return id, nil
 	}
-	var id int64
-	err := w.row(ctx, "SELECT id FROM reference WHERE value = ?", reference).Scan(&id)
-	if errors.Is(err, sql.ErrNoRows) {
-		var repository int64
-		if repository, err = w.word(ctx, repositoryOf(reference)); err != nil {
-			return 0, err
-		}
-		err = w.row(ctx, "INSERT INTO reference (value, repository) VALUES (?, ?) RETURNING id", reference, repository).Scan(&id)
-	}
+	name, tail := splitReference(reference)
+	words, err := w.wordsOf(ctx, name, repositoryOf(reference))
 	if err != nil {
 		return 0, err
 	}
-	w.references.put(reference, id)
-	return id, nil
+	id, err := w.either(ctx,
+		"INSERT INTO reference (name, tail, repository) VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING RETURNING id",
+		"SELECT id FROM reference WHERE name = ?1 AND tail = ?2 AND ?3 <> 0", words[0], tail, words[1])
+	if err == nil {
+		w.references.put(reference, id)
+	}
+	return id, err
+}
+
+// splitReference cuts a text where a reference has its tag or digest. The parts
+// together are the text, whatever it is.
+func splitReference(s string) (name, tail string) {
+	at := len(s)
+	if i := strings.IndexByte(s, '@'); i >= 0 {
+		at = i
+	}
+	if i := strings.LastIndexByte(s[:at], ':'); i > strings.LastIndexByte(s[:at], '/') {
+		at = i
+	}
+	return s[:at], s[at:]
 }
 
 // repositoryOf is the normalised name in a reference, or "" where it is none.

@@ -1,7 +1,6 @@
 package store
 
 import (
-	"math"
 	"strings"
 
 	"github.com/tagwarden/tagwarden/internal/history"
@@ -29,10 +28,16 @@ func (c *condition) where() string {
 	return " WHERE " + strings.Join(c.terms, " AND ")
 }
 
-const (
-	theWord  = "(SELECT id FROM word WHERE value = ?)"
-	oneOfPod = "(SELECT interval FROM running WHERE pod = ? OR pod_uid = ?)"
-)
+// in adds that a column is one of some numbers.
+func (c *condition) in(column string, ids []int64) {
+	args := make([]any, len(ids))
+	for i, id := range ids {
+		args[i] = id
+	}
+	c.add(column+" IN ("+strings.TrimSuffix(strings.Repeat("?, ", len(ids)), ", ")+")", args...)
+}
+
+const theWord = "(SELECT id FROM word WHERE value = ?)"
 
 // workload selects workloads l.
 func (c *condition) workload(q history.Query) {
@@ -69,22 +74,30 @@ func (c *condition) what(q history.Query) {
 	if q.Repository != "" {
 		// Where the reference is not known, the runtime's name stands for it.
 		c.add(`(s.reference IN (SELECT id FROM reference WHERE repository = `+theWord+`)
-			OR s.digest_of = `+theWord+` AND s.reference = (SELECT id FROM reference WHERE value = ''))`, q.Repository, q.Repository)
+			OR s.digest_of = `+theWord+` AND s.reference = (SELECT id FROM reference WHERE name = (SELECT id FROM word WHERE value = '') AND tail = ''))`, q.Repository, q.Repository)
 	}
 	if q.Digest != "" {
 		c.add("s.digest = (SELECT id FROM digest WHERE value = ?)", packDigest(q.Digest))
 	}
 }
 
-// ran selects intervals i of what was seen, s.
-func (c *condition) ran(q history.Query) {
-	c.what(q)
-	c.add("i.first <= ?", bound(q.To, math.MaxInt64))
-	c.add("(i.running > 0 OR i.last >= ?)", bound(q.From, math.MinInt64))
-	if q.Pod != "" {
-		uid := packUID(q.Pod)
-		c.add("(i.id IN "+oneOfPod+" OR coalesce(i.pod, s.pod) = ? OR coalesce(i.pod_uid, s.pod_uid) = ?)", q.Pod, uid, q.Pod, uid)
+// when selects intervals i by their time.
+func (c *condition) when(q history.Query) {
+	if !q.To.IsZero() {
+		c.add("i.first <= ?", nanos(q.To))
 	}
+	if !q.From.IsZero() {
+		c.add("(i.running > 0 OR i.last >= ?)", nanos(q.From))
+	}
+}
+
+// pod selects intervals i of what was seen, s, that are among some numbers, or
+// that a pod began.
+func (c *condition) pod(pod string, intervals []int64) {
+	uid := packUID(pod)
+	var among condition
+	among.in("i.id", intervals)
+	c.add("(coalesce(i.pod, s.pod) = ? OR coalesce(i.pod_uid, s.pod_uid) = ? OR "+among.terms[0]+")", append([]any{pod, uid}, among.args...)...)
 }
 
 // within leaves out subjects u that cannot have anything that q selects, where

@@ -5,7 +5,6 @@ import (
 	"context"
 	"database/sql"
 	"iter"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -33,7 +32,7 @@ type RunningContainer struct {
 func (s *Store) Running(ctx context.Context, cluster string) iter.Seq2[RunningContainer, error] {
 	return func(yield func(RunningContainer, error) bool) {
 		rows, err := s.read.QueryContext(ctx, `SELECT r.container, r.pod, r.pod_uid, node.value, r.started,
-			`+subjectColumns+`, kind.value, rev.name, ref.value, dig.value, digof.value, platform.value
+			`+subjectColumns+`, kind.value, rev.name, refname.value || ref.tail, dig.value, digof.value, platform.value
 			FROM running r JOIN interval i ON i.id = r.interval JOIN seen s ON s.id = i.seen
 			JOIN word node ON node.id = r.node `+subjectJoins+seenJoins+`
 			WHERE r.cluster = (SELECT id FROM word WHERE value = ?)`, cluster)
@@ -72,7 +71,7 @@ const (
 	workloadWords  = `
 		JOIN word cl ON cl.id = l.cluster JOIN word ns ON ns.id = l.namespace JOIN word api ON api.id = l.api
 		JOIN word wk ON wk.id = l.kind JOIN word wn ON wn.id = l.name`
-	seenJoins = ` JOIN revision rev ON rev.id = s.revision JOIN reference ref ON ref.id = s.reference
+	seenJoins = ` JOIN revision rev ON rev.id = s.revision JOIN reference ref ON ref.id = s.reference JOIN word refname ON refname.id = ref.name
 		JOIN digest dig ON dig.id = s.digest JOIN word digof ON digof.id = s.digest_of
 		JOIN word platform ON platform.id = s.platform JOIN word kind ON kind.id = s.kind`
 )
@@ -90,9 +89,12 @@ const SeenLimit = 200
 // [history.Seen.First]: all of the revisions of which something runs, be it
 // another container of the pod, and the newest [SeenLimit] of the others.
 func (s *Store) Seen(ctx context.Context, subject history.Subject) ([]history.Seen, error) {
-	// The subqueries make SQLite look each word up once.
-	rows, err := s.seen.QueryContext(ctx, subject.Cluster, subject.Namespace, subject.Workload.APIVersion,
-		subject.Workload.Kind, subject.Workload.Name, subject.Container)
+	if err := ctx.Err(); err != nil {
+		return nil, s.fail("read", err)
+	}
+	// It is over before the driver could watch the context in a goroutine.
+	rows, err := s.seen.QueryContext(context.WithoutCancel(ctx), subject.Cluster, subject.Namespace, subject.Workload.APIVersion,
+		subject.Workload.Kind, subject.Workload.Name, subject.Container, SeenLimit)
 	if err != nil {
 		return nil, s.fail("read", err)
 	}
@@ -107,40 +109,47 @@ func (s *Store) Seen(ctx context.Context, subject history.Subject) ([]history.Se
 			return nil, s.fail("read", err)
 		}
 		seen.Digest, seen.First, seen.PodUID, seen.ContainerID = unpackDigest(digest), instant(first), unpackUID(uid), unpackContainer(container)
-		// The kind of the container makes no difference here.
-		again := slices.ContainsFunc(all, func(o history.Seen) bool {
-			return o.Revision == seen.Revision && o.Digest == seen.Digest && o.Reference == seen.Reference &&
-				o.DigestOf == seen.DigestOf && o.Platform == seen.Platform
-		})
-		if !again {
-			all = append(all, seen)
-		}
+		all = append(all, seen)
 	}
-	return all, s.fail("read", rows.Err())
+	if err := rows.Err(); err != nil {
+		return nil, s.fail("read", err)
+	}
+	slices.SortStableFunc(all, func(a, b history.Seen) int { return a.First.Compare(b.First) })
+	// The kind of the container makes no difference here.
+	type what struct{ revision, reference, digest, digestOf, platform string }
+	known := make(map[what]bool, len(all))
+	return slices.DeleteFunc(all, func(o history.Seen) bool {
+		w := what{o.Revision, o.Reference, o.Digest, o.DigestOf, o.Platform}
+		again := known[w]
+		known[w] = true
+		return again
+	}), nil
 }
 
-const seenQuery = `WITH own (id, workload) AS (
+const seenQuery = `WITH own (id, workload) AS MATERIALIZED (
 		SELECT u.id, l.id FROM workload l JOIN subject u ON u.workload = l.id
 		WHERE l.cluster = (SELECT id FROM word WHERE value = ?1) AND l.namespace = (SELECT id FROM word WHERE value = ?2)
 		AND l.api = (SELECT id FROM word WHERE value = ?3) AND l.kind = (SELECT id FROM word WHERE value = ?4)
 		AND l.name = (SELECT id FROM word WHERE value = ?5) AND u.container = (SELECT id FROM word WHERE value = ?6)),
-	newest (id) AS (SELECT id FROM seen WHERE subject = (SELECT id FROM own) ORDER BY first DESC LIMIT 200),
+	newest (id) AS (SELECT id FROM seen WHERE subject = (SELECT id FROM own) ORDER BY first DESC LIMIT ?7),
 	living (id) AS (
 		SELECT id FROM seen WHERE subject = (SELECT id FROM own) AND revision IN (
 			SELECT s.revision FROM subject u JOIN interval i ON i.subject = u.id JOIN seen s ON s.id = i.seen
 			WHERE u.workload = (SELECT workload FROM own) AND i.running > 0))
-	SELECT rev.name, ref.value, dig.value, digof.value, platform.value, s.first, s.pod, s.pod_uid, node.value, s.container
-	FROM seen s` + seenJoins + ` JOIN word node ON node.id = s.node
-	WHERE s.id IN (SELECT id FROM newest UNION SELECT id FROM living)
-	ORDER BY s.first, s.id`
+	SELECT rev.name, refname.value || ref.tail, dig.value, digof.value, platform.value, s.first, s.pod, s.pod_uid, node.value, s.container
+	FROM seen s JOIN revision rev ON rev.id = s.revision JOIN reference ref ON ref.id = s.reference JOIN word refname ON refname.id = ref.name
+	JOIN digest dig ON dig.id = s.digest JOIN word digof ON digof.id = s.digest_of
+	JOIN word platform ON platform.id = s.platform JOIN word node ON node.id = s.node
+	WHERE s.id IN (SELECT id FROM newest UNION ALL SELECT id FROM living)`
 
 // Intervals returns what matches q, by subject (cluster, namespace, workload,
 // container, all by name), then by [history.Interval.First]. A limit keeps the
 // newest, in that order still.
 //
 // What runs has no end yet: it matches every time from its first on, and its
-// Last says until when it is known. A pod is known while a container of it
-// runs, and of each interval the first one.
+// Last says until when it is known. A pod is found while a container of it
+// runs; one that has ended where it was the first of an interval, and if none of
+// its name runs.
 func (s *Store) Intervals(ctx context.Context, q history.Query) iter.Seq2[history.Interval, error] {
 	return func(yield func(history.Interval, error) bool) {
 		if err := s.intervals(ctx, q, func(i history.Interval) bool { return yield(i, nil) }); err != nil {
@@ -157,29 +166,38 @@ func (s *Store) intervals(ctx context.Context, q history.Query, yield func(histo
 		return err
 	}
 	defer func() { _ = tx.Rollback() }()
+	var subjects, ran condition
+	if q.Pod != "" {
+		pod, err := findPod(ctx, tx, q)
+		if err != nil {
+			return err
+		}
+		subjects.in("l.id", pod.workloads)
+		ran.pod(q.Pod, pod.intervals)
+	}
+	subjects.subject(q)
+	ran.what(q)
+	ran.when(q)
 	if q.Limit > 0 {
-		return newest(ctx, tx, q, yield)
+		return newest(ctx, tx, &subjects, &ran, q.Limit, yield)
 	}
 
 	// Subjects are sorted, and there are few; intervals come in the order of
 	// an index.
-	var subjects condition
-	subjects.subject(q)
 	subjects.within(q)
-	ids, err := subjectsOf(ctx, tx, &subjects)
+	ids, err := numbers(tx.QueryContext(ctx, subjects.query(`SELECT u.id FROM subject u JOIN word ct ON ct.id = u.container`+workloadJoins,
+		" ORDER BY cl.value, ns.value, wk.value, wn.value, api.value, ct.value"), subjects.args...))
 	if err != nil {
 		return err
 	}
-	own := condition{args: []any{0}, terms: []string{"i.subject = ?"}}
-	own.ran(q)
-	stmt, err := tx.PrepareContext(ctx, own.query(intervalQuery, " ORDER BY i.first, i.id"))
+	ran.add("i.subject = ?")
+	stmt, err := tx.PrepareContext(ctx, ran.query(intervalQuery, " ORDER BY i.first, i.id"))
 	if err != nil {
 		return err
 	}
 	defer stmt.Close()
 	for _, id := range ids {
-		own.args[0] = id
-		rows, err := stmt.QueryContext(ctx, own.args...)
+		rows, err := stmt.QueryContext(ctx, append(ran.args, id)...)
 		if err != nil {
 			return err
 		}
@@ -190,20 +208,34 @@ func (s *Store) intervals(ctx context.Context, q history.Query, yield func(histo
 	return nil
 }
 
-// newest yields the newest intervals of all subjects.
-func newest(ctx context.Context, tx *sql.Tx, q history.Query, yield func(history.Interval) bool) error {
+// newest yields the newest intervals of all subjects. It finds them by their
+// numbers first: to name what a row is about takes far longer.
+func newest(ctx context.Context, tx *sql.Tx, subjects, ran *condition, limit int, yield func(history.Interval) bool) error {
 	var c condition
-	c.subject(q)
-	c.ran(q)
-	rows, err := tx.QueryContext(ctx, c.query(intervalQuery, " ORDER BY i.first DESC, i.id DESC LIMIT ?"), append(c.args, q.Limit)...)
+	if len(subjects.terms) > 0 {
+		c.add("i.subject IN ("+subjects.query(`SELECT u.id FROM subject u`+workloadOf+` ON l.id = u.workload JOIN word wk ON wk.id = l.kind`, "")+")", subjects.args...)
+	}
+	c.terms, c.args = append(c.terms, ran.terms...), append(c.args, ran.args...)
+	ids, err := numbers(tx.QueryContext(ctx, c.query("SELECT i.id FROM interval i JOIN seen s ON s.id = i.seen",
+		" ORDER BY i.first DESC, i.id DESC LIMIT ?"), append(c.args, limit)...))
 	if err != nil {
 		return err
 	}
-	var all []history.Interval
-	if _, err := scanIntervals(rows, func(i history.Interval) bool { all = append(all, i); return true }); err != nil {
+	stmt, err := tx.PrepareContext(ctx, intervalQuery+" WHERE i.id = ?")
+	if err != nil {
 		return err
 	}
-	slices.Reverse(all)
+	defer stmt.Close()
+	var all []history.Interval
+	for _, id := range slices.Backward(ids) {
+		rows, err := stmt.QueryContext(ctx, id)
+		if err != nil {
+			return err
+		}
+		if _, err := scanIntervals(rows, func(i history.Interval) bool { all = append(all, i); return true }); err != nil {
+			return err
+		}
+	}
 	slices.SortStableFunc(all, func(a, b history.Interval) int { return compareSubjects(a.Subject, b.Subject) })
 	for _, i := range all {
 		if !yield(i) {
@@ -211,6 +243,44 @@ func newest(ctx context.Context, tx *sql.Tx, q history.Query, yield func(history
 		}
 	}
 	return nil
+}
+
+// foundPod is where a pod is known.
+type foundPod struct {
+	workloads []int64
+	// intervals are those that a container of it runs in.
+	intervals []int64
+}
+
+// findPod finds a pod by its name or uid: among what runs, which is quick, or
+// else among all that ever was the first of its kind.
+func findPod(ctx context.Context, tx *sql.Tx, q history.Query) (found foundPod, err error) {
+	const subjects = ` JOIN subject u ON u.id = s.subject` + workloadOf + ` ON l.id = u.workload JOIN word wk ON wk.id = l.kind`
+	uid := packUID(q.Pod)
+	among := func(query, term string) ([]int64, error) {
+		var c condition
+		c.add(term, q.Pod, uid)
+		c.subject(q)
+		return numbers(tx.QueryContext(ctx, c.query(query, ""), c.args...))
+	}
+	found.intervals, err = among(`SELECT DISTINCT r.interval FROM running r JOIN interval s ON s.id = r.interval`+subjects, "(r.pod = ? OR r.pod_uid = ?)")
+	if err != nil {
+		return found, err
+	}
+	if len(found.intervals) > 0 {
+		var c condition
+		c.in("i.id", found.intervals)
+		found.workloads, err = numbers(tx.QueryContext(ctx, c.query("SELECT DISTINCT u.workload FROM interval i JOIN subject u ON u.id = i.subject", ""), c.args...))
+		return found, err
+	}
+	for _, table := range []string{"seen", "interval"} {
+		more, err := among(`SELECT DISTINCT u.workload FROM `+table+` s`+subjects, "(s.pod = ? OR s.pod_uid = ?)")
+		if err != nil {
+			return found, err
+		}
+		found.workloads = append(found.workloads, more...)
+	}
+	return found, nil
 }
 
 func compareSubjects(a, b history.Subject) int {
@@ -221,27 +291,9 @@ func compareSubjects(a, b history.Subject) int {
 	)
 }
 
-func subjectsOf(ctx context.Context, tx *sql.Tx, c *condition) (ids []int64, err error) {
-	const columns = `SELECT u.id FROM subject u JOIN word ct ON ct.id = u.container` + workloadJoins
-	const order = ` ORDER BY cl.value, ns.value, wk.value, wn.value, api.value, ct.value`
-	rows, err := tx.QueryContext(ctx, c.query(columns, order), c.args...)
-	if err != nil {
-		return nil, err
-	}
-	defer rows.Close()
-	for rows.Next() {
-		var id int64
-		if err := rows.Scan(&id); err != nil {
-			return nil, err
-		}
-		ids = append(ids, id)
-	}
-	return ids, rows.Err()
-}
-
 // intervalQuery selects what scanIntervals reads. What runs is known to run
 // until the heartbeat.
-const intervalQuery = `SELECT ` + subjectColumns + `, kind.value, rev.name, ref.value, dig.value, digof.value, platform.value,
+const intervalQuery = `SELECT ` + subjectColumns + `, kind.value, rev.name, refname.value || ref.tail, dig.value, digof.value, platform.value,
 	i.first, coalesce(i.pod, s.pod), coalesce(i.pod_uid, s.pod_uid), node.value, coalesce(i.container, s.container),
 	CASE WHEN i.running > 0 THEN max(i.last, coalesce((SELECT at FROM heartbeat h WHERE h.cluster = l.cluster AND h.session = i.session), 0)) ELSE i.last END,
 	i.running, i.starts, i.paused,
@@ -279,8 +331,12 @@ func scanIntervals(rows *sql.Rows, yield func(history.Interval) bool) (more bool
 func (s *Store) Revisions(ctx context.Context, q history.Query) ([]history.Revision, error) {
 	var c condition
 	c.workload(q)
-	c.add("rev.first <= ?", bound(q.To, math.MaxInt64))
-	c.add("rev.first >= ?", bound(q.From, math.MinInt64))
+	if !q.To.IsZero() {
+		c.add("rev.first <= ?", nanos(q.To))
+	}
+	if !q.From.IsZero() {
+		c.add("rev.first >= ?", nanos(q.From))
+	}
 	var seen condition
 	if q.Container != "" {
 		seen.add("s.subject IN (SELECT u.id FROM subject u JOIN word ct ON ct.id = u.container WHERE ct.value = ?)", q.Container)
@@ -328,12 +384,4 @@ func (s *Store) Revisions(ctx context.Context, q history.Query) ([]history.Revis
 			history.Subject{Cluster: b.Cluster, Namespace: b.Namespace, Workload: b.Workload})
 	})
 	return all, nil
-}
-
-// bound is a time as a bound, which is none where it is zero.
-func bound(t time.Time, none int64) int64 {
-	if t.IsZero() {
-		return none
-	}
-	return nanos(t)
 }

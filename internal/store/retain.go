@@ -124,7 +124,7 @@ var sweeps = []struct {
 	{`DELETE FROM word WHERE id NOT IN (
 		SELECT cluster FROM workload UNION SELECT namespace FROM workload UNION SELECT api FROM workload
 		UNION SELECT kind FROM workload UNION SELECT name FROM workload UNION SELECT container FROM subject
-		UNION SELECT repository FROM reference
+		UNION SELECT name FROM reference UNION SELECT repository FROM reference
 		UNION SELECT author FROM revision WHERE author IS NOT NULL UNION SELECT via FROM revision WHERE via IS NOT NULL
 		UNION SELECT digest_of FROM seen UNION SELECT platform FROM seen UNION SELECT kind FROM seen UNION SELECT node FROM seen
 		UNION SELECT node FROM interval WHERE node IS NOT NULL UNION SELECT node FROM interval_node

@@ -11,11 +11,14 @@ CREATE TABLE word (id INTEGER PRIMARY KEY, value TEXT NOT NULL UNIQUE) STRICT;
 
 CREATE TABLE digest (id INTEGER PRIMARY KEY, value ANY NOT NULL UNIQUE) STRICT;
 
--- Image references, byte for byte, and the normalised name in them.
+-- Image references, byte for byte: the name and what follows it, such as :1.25;
+-- and the normalised name.
 CREATE TABLE reference (
   id         INTEGER PRIMARY KEY,
-  value      TEXT NOT NULL UNIQUE,
-  repository INTEGER NOT NULL REFERENCES word
+  name       INTEGER NOT NULL REFERENCES word,
+  tail       TEXT NOT NULL,
+  repository INTEGER NOT NULL REFERENCES word,
+  UNIQUE (name, tail)
 ) STRICT;
 
 CREATE TABLE workload (

@@ -742,6 +742,30 @@ func testQuery(t *testing.T, open opener) {
 		}
 	}
 
+	// A pod that runs is found in all that it ran; of two pods of one name,
+	// the namespace tells which.
+	add("f", 70, 0, func(e *event.Start) { e.Namespace, e.Pod = "bank", "web-a" })
+	add("g", 71, 72, func(e *event.Start) { e.Pod, e.PodUID, e.Digest, e.Revision = "web-d", "uid-d", Digest(3), "s" })
+	add("h", 73, 0, func(e *event.Start) { e.Digest, e.Revision = Digest(3), "s" })
+	for _, tc := range []struct {
+		q    history.Query
+		want string
+	}{
+		{history.Query{Pod: "web-a"}, "f"},
+		{history.Query{Pod: "web-a", Namespace: "shop"}, "a"},
+		{history.Query{Pod: "uid-d"}, "g d"},
+		{history.Query{Pod: "uid-d", Limit: 1}, "g"},
+		{history.Query{Pod: "uid-h"}, "g"},
+	} {
+		var got []string
+		for _, i := range s.all(tc.q) {
+			got = append(got, i.ContainerID)
+		}
+		if got := strings.Join(got, " "); got != tc.want {
+			t.Errorf("%+v: got %q, want %q", tc.q, got, tc.want)
+		}
+	}
+
 	// An iterator may be left, and the store used within it.
 	for i, err := range s.Intervals(t.Context(), history.Query{}) {
 		if err != nil {
