@@ -24,6 +24,8 @@ import (
 	"github.com/tagwarden/tagwarden/internal/source/containerd"
 	"github.com/tagwarden/tagwarden/internal/source/kube"
 	"github.com/tagwarden/tagwarden/internal/source/replay"
+	"github.com/tagwarden/tagwarden/internal/store"
+	"github.com/tagwarden/tagwarden/internal/when"
 )
 
 // policyFile is read from the working directory when --policy is not given.
@@ -53,6 +55,7 @@ type watchFlags struct {
 	registry   *registryFlags
 	offline    *bool
 	secrets    *bool
+	retain     string
 }
 
 func newWatch(env Env) *cobra.Command {
@@ -101,6 +104,7 @@ Ctrl-C ends the watch with a summary on stderr.`,
 	f.failOn = failOnFlag(cmd)
 	f.selection = selectionFlags(cmd)
 	f.store = storeFlag(cmd, "; it is made where there is none")
+	flags.StringVar(&f.retain, "retain", "", "drop history that ended longer ago than this `time`, such as 90d; what still runs is kept (default: keep all)")
 	flags.DurationVar(&f.checkTags, "check-tags", time.Hour, "how often the references that run are resolved anew, to find tags that moved; 0 never")
 	f.registry, f.offline, f.secrets = addRegistryFlags(cmd), offlineFlag(cmd), pullSecretsFlag(cmd)
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "no status line and no summary")
@@ -154,13 +158,17 @@ func (f *watchFlags) run(ctx context.Context, env Env) (err error) {
 		Now: env.Now, Hostname: hostname(), AllMatches: *f.matching == "all", CheckTags: f.checkTags,
 	}
 	var cache registry.Cache
+	var kept *store.Store
+	if _, err := when.Parse(cmp.Or(f.retain, "now"), env.Now()); err != nil {
+		return usage("--retain: %w", err)
+	}
 	if *f.store != "" {
 		h, err := openStore(ctx, *f.store, log)
 		if err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, h.Close()) }()
-		e.History, cache = h.History(e.Cluster), facts{h}
+		e.History, cache, kept = h.History(e.Cluster), facts{h}, h
 	}
 	if !*f.offline {
 		client, err := f.registry.client(log, cache)
@@ -174,6 +182,9 @@ func (f *watchFlags) run(ctx context.Context, env Env) (err error) {
 	reloading.Go(func() {
 		reload(watched, append(slices.Clone(f.rules), cmp.Or(f.policy, policyFile)), func() { f.reload(ctx, env, e, log, opt) })
 	})
+	if kept != nil && f.retain != "" {
+		reloading.Go(func() { retain(watched, kept, f.retain, env.Now, log) })
+	}
 	defer reloading.Wait()
 	defer stopReload()
 	stop := func() {}
@@ -197,6 +208,32 @@ func (f *watchFlags) run(ctx context.Context, env Env) (err error) {
 		return &statusError{status: exitFindings}
 	}
 	return nil
+}
+
+// retainEvery is how often old history is dropped.
+const retainEvery = time.Hour
+
+// retain drops old history, at once and then every hour.
+func retain(ctx context.Context, s *store.Store, age string, now func() time.Time, log *slog.Logger) {
+	tick := time.NewTicker(retainEvery)
+	defer tick.Stop()
+	for {
+		span, err := when.Parse(age, now())
+		if err == nil {
+			var n int
+			if n, err = s.Retain(ctx, span.From); n > 0 {
+				log.InfoContext(ctx, "old history dropped", "intervals", n, "before", span.From.UTC())
+			}
+		}
+		if err != nil && ctx.Err() == nil {
+			log.WarnContext(ctx, "old history not dropped", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
 }
 
 // secretsOf is the source that reads pull secrets, or nil.
