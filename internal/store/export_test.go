@@ -15,3 +15,14 @@ func (s *Store) Exec(t *testing.T, query string) {
 		t.Fatal(err)
 	}
 }
+
+// Number runs a query for one number on the connection that writes.
+func (s *Store) Number(t *testing.T, query string) (n int) {
+	t.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.w.conn.QueryRowContext(context.Background(), query).Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

@@ -93,7 +93,7 @@ func nanos(t time.Time) int64 {
 	case year < 1678:
 		return math.MinInt64
 	case year > 2261:
-		return math.MaxInt64
+		return math.MaxInt64 - 1 // Before never.
 	}
 	return t.UnixNano()
 }

@@ -230,3 +230,64 @@ func TestCompactAndStats(t *testing.T) {
 		t.Errorf("compacted under another: %v", err)
 	}
 }
+
+// TestEndedIsBounded: of the containers that ended, the store remembers enough,
+// and not all.
+func TestEndedIsBounded(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "history.db")
+	s := open(t, path)
+	end := func(n int) {
+		t.Helper()
+		e := start(n)
+		if err := s.Write(t.Context(), &store.Batch{Starts: []*event.Start{e}, Ends: []*event.End{{Time: e.Time.Add(1), ContainerID: e.ContainerID}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const generation = 200_000
+	fill := func(generation, n int) {
+		t.Helper()
+		s.Exec(t, fmt.Sprintf(`INSERT INTO ended (id, state, at, generation)
+			WITH RECURSIVE n (i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < %d) SELECT i + %d, 1, 0, %d FROM n`, n, generation*1_000_000, generation))
+	}
+	end(1)
+	fill(1, generation-2)
+	// A new process goes on where the last one was.
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, path)
+	defer s.Close()
+	end(2)
+	if got := s.Number(t, "SELECT count(*) FROM ended WHERE generation = 1"); got != generation {
+		t.Errorf("the first generation has %d", got)
+	}
+	end(3)
+	if got := s.Number(t, "SELECT count(*) FROM ended WHERE generation = 2"); got != 1 {
+		t.Errorf("the second generation has %d", got)
+	}
+	// One that is named again is remembered anew.
+	end(1)
+	fill(2, generation-2)
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = open(t, path)
+	end(4)
+	if got := s.Number(t, "SELECT count(*) FROM ended"); got != generation+1 {
+		t.Errorf("after two generations, %d are remembered", got)
+	}
+	end(1)
+	end(2)
+	starts := 0
+	for i, err := range s.Intervals(t.Context(), history.Query{Workload: "web-0"}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		starts += i.Starts
+	}
+	// The second was forgotten, and counts again: 1, 2, 3, 4 and 2.
+	if starts != 5 {
+		t.Errorf("%d starts, want 5", starts)
+	}
+}

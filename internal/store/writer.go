@@ -25,7 +25,8 @@ type position struct {
 	// session is the number of this process among those that wrote; 0 before
 	// its first write.
 	session int64
-	// generation is that of the ended containers, ended how many it has.
+	// generation is that of the ended containers, ended how often it was written
+	// to.
 	generation, ended int64
 }
 
