@@ -424,7 +424,7 @@ func (w *writer) hasEnded(ctx context.Context, c place, id string) (state int, a
 // setEnded remembers an ended container in the newest generation.
 func (w *writer) setEnded(ctx context.Context, c place, id string, state int, at int64) error {
 	w.ended++
-	if w.ended > endedGeneration {
+	if w.ended > w.perGeneration {
 		w.generation, w.ended = w.generation+1, 1
 		if err := w.exec(ctx, "DELETE FROM ended WHERE generation < ?", w.generation-1); err != nil {
 			return err

@@ -14,6 +14,8 @@ type writer struct {
 	stmts map[string]*sql.Stmt
 
 	position
+	// perGeneration is endedGeneration, less in tests.
+	perGeneration int64
 	// version changes when another process has written: then what is
 	// remembered may be gone.
 	version int64
@@ -31,7 +33,7 @@ type position struct {
 }
 
 func newWriter(conn *sql.Conn) *writer {
-	return &writer{conn: conn, stmts: map[string]*sql.Stmt{}}
+	return &writer{conn: conn, stmts: map[string]*sql.Stmt{}, perGeneration: endedGeneration}
 }
 
 func (w *writer) close() error {

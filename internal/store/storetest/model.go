@@ -20,9 +20,9 @@ import (
 // testModel writes random events, early, late, twice and across restarts, and
 // compares what the store has with a model that keeps all in memory.
 func testModel(t *testing.T, open opener) {
-	sequences := 20
+	sequences := 12
 	if testing.Short() {
-		sequences = 10
+		sequences = 3
 	}
 	for seed := range sequences {
 		s, m := open(t), newModel()
