@@ -629,16 +629,19 @@ func TestHostIsLeftAlone(t *testing.T) {
 		for i := range 500 {
 			group.Go(func() {
 				_, err := c.Resolve(t.Context(), parse(t, fmt.Sprintf("registry.example/app:%d", i)))
-				checkError(t, "down", err, registry.ErrUnreachable, "it took too long")
+				checkError(t, "down", err, registry.ErrUnreachable, "no answer from registry.example")
 			})
 		}
 		group.Wait()
-		if took := time.Since(start); requests.Load() != 4 || took > 2*time.Minute {
-			t.Errorf("%d requests in %s to a host that is down, want 4", requests.Load(), took)
+		// Four go together. Two more can follow the first two to fail, the
+		// third failure closes the host.
+		asked := requests.Load()
+		if took := time.Since(start); asked < 4 || asked > 6 || took > 2*time.Minute {
+			t.Errorf("%d requests in %s to a host that is down, want 4 to 6", asked, took)
 		}
 		// After a while it is asked again.
 		time.Sleep(time.Minute)
-		if _, err := c.Resolve(t.Context(), parse(t, "registry.example/app:1")); err == nil || requests.Load() != 5 {
+		if _, err := c.Resolve(t.Context(), parse(t, "registry.example/app:1")); err == nil || requests.Load() != asked+1 {
 			t.Errorf("%v after %d requests, want it to be asked again", err, requests.Load())
 		}
 	})

@@ -95,9 +95,10 @@ func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 		}
 		start := time.Now()
 		resp, err := w.once(req, try)
-		h.leave()
 		w.note(req, resp, err, time.Since(start))
+		// Who waits for this turn must find the host closed if it is to be.
 		wait, final := w.judge(ctx, h, resp, err, try)
+		h.leave()
 		switch {
 		case final != nil:
 			return nil, final
