@@ -11,7 +11,7 @@ import (
 
 // retainChunk is how many intervals one transaction removes: other writes come
 // in between.
-const retainChunk = 2000
+const retainChunk = 500
 
 // Retain removes the intervals that ended before a time, and returns how many.
 // What nothing names any longer goes with them: revisions, names, digests,

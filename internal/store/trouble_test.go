@@ -186,7 +186,7 @@ func TestCompactAndStats(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "history.db")
 	s := open(t, path)
 	defer s.Close()
-	b := many(0, 1000)
+	b := many(0, 3000)
 	for _, e := range b.Starts {
 		b.Ends = append(b.Ends, &event.End{Time: e.Time, ContainerID: e.ContainerID})
 	}
@@ -201,15 +201,26 @@ func TestCompactAndStats(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := store.Stats{
-		Schema: 1, Bytes: got.Bytes, Subjects: 102, Revisions: 102, Intervals: 204, Running: 20,
+		Schema: 1, Bytes: got.Bytes, Subjects: 302, Revisions: 302, Intervals: 604, Running: 20,
 		Oldest: noon, Clusters: []store.ClusterStats{{Heartbeat: noon.Add(24 * time.Hour)}},
 	}
 	if got.Bytes < 50_000 || fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
 	}
 
-	if n, err := s.Retain(t.Context(), noon.Add(time.Hour)); err != nil || n != 200 {
+	if n, err := s.Retain(t.Context(), noon.Add(time.Hour)); err != nil || n != 600 {
 		t.Fatalf("removed %d intervals, %v", n, err)
+	}
+	// Two workloads of ten containers each are left, with two digests each.
+	for table, want := range map[string]int{
+		"interval": 4, "interval_node": 20, "seen": 4, "revision": 2, "subject": 2, "workload": 2, "reference": 1, "digest": 4,
+		// The namespace, the API, the kind, 2 names, the container, its kind,
+		// the platform, 2 spellings of the image's name, "", 7 nodes.
+		"word": 18,
+	} {
+		if got := s.Number(t, "SELECT count(*) FROM "+table); got != want {
+			t.Errorf("%s has %d rows left, want %d", table, got, want)
+		}
 	}
 	c, err := s.Compact(t.Context())
 	if err != nil {

@@ -205,6 +205,8 @@ func testRetain(t *testing.T, open opener) {
 		2 +c r2.d1
 		3 -c
 		3 +d r1.d3
+		3 +elsewhere r1.d3
+		3 -elsewhere
 		4 +e r3.d1
 		5 -e
 		9 beat`)
@@ -257,9 +259,9 @@ func testRetain(t *testing.T, open opener) {
 	}
 	var left []string
 	for _, i := range s.all(history.Query{}) {
-		left = append(left, fmt.Sprintf("%s %s.%s", i.Workload.Name, i.Revision, i.ContainerID))
+		left = append(left, fmt.Sprintf("%s %s.%s %s", i.Workload.Name, i.Revision, i.ContainerID, strings.Join(i.Nodes, ",")))
 	}
-	if diff := cmp.Diff([]string{"cron j.p", "web r1.d", "web r3.e", "web r2.initr2"}, left); diff != "" {
+	if diff := cmp.Diff([]string{"cron j.p cron", "web r1.d n-d,n-elsewhere", "web r3.e n-e", "web r2.initr2 n-initr2"}, left); diff != "" {
 		t.Errorf("intervals (-want +got):\n%s", diff)
 	}
 	seen, err := s.Seen(ctx, history.SubjectOf(start(Noon, "", "")))
