@@ -23,7 +23,7 @@ var layers = [][]string{
 	{"internal/policy", "internal/event", "internal/jsonevent"},
 	{"internal/history", "internal/workload"},
 	{"internal/drift", "internal/manifest", "internal/source/kube", "internal/source/containerd", "internal/source/replay", "internal/registry", "internal/registry/registrytest", "internal/store", "rules"},
-	{"internal/engine", "internal/store/storetest"},
+	{"internal/engine", "internal/scan", "internal/store/storetest"},
 	{"internal/cli"},
 	{"cmd/tagwarden"},
 }

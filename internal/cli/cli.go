@@ -120,6 +120,7 @@ could not be done.`,
 		return &statusError{exitUsage, err}
 	})
 	root.AddCommand(
+		newScan(env),
 		newWatch(env),
 		newHistory(env),
 		newDrift(env),

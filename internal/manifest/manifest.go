@@ -18,9 +18,7 @@ const (
 	GitHubActions Format = "github-actions" // workflows and action.yml
 	GitLabCI      Format = "gitlab-ci"
 	CircleCI      Format = "circleci"
-	DevContainer  Format = "devcontainer"
 	Skaffold      Format = "skaffold"
-	Terraform     Format = "terraform"
 )
 
 // A Span is a part of a file: the bytes from Start up to End, and where Start

@@ -1,0 +1,183 @@
+package manifest
+
+import (
+	"bytes"
+	"fmt"
+	"path"
+	"regexp"
+	"strings"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/tagwarden/tagwarden/image"
+)
+
+// MaxSize is the size of the largest file that is read, in bytes.
+const MaxSize = 64 << 20
+
+// Detect says by its path which format a file has, or "" for a file in which
+// no references are looked for. The path has slashes.
+func Detect(name string) Format {
+	base := strings.ToLower(path.Base(name))
+	dir := strings.ToLower(path.Dir(name))
+	yamlFile := strings.HasSuffix(base, ".yaml") || strings.HasSuffix(base, ".yml")
+	switch {
+	case isDockerfile(base):
+		return Dockerfile
+	case yamlFile && (strings.HasSuffix(dir, ".github/workflows") || base == "action.yml" || base == "action.yaml"):
+		return GitHubActions
+	case yamlFile && (strings.HasPrefix(base, ".gitlab-ci") || strings.HasSuffix(base, ".gitlab-ci.yml")):
+		return GitLabCI
+	case yamlFile && strings.HasSuffix(dir, ".circleci"):
+		return CircleCI
+	case yamlFile && (strings.HasPrefix(base, "docker-compose") || strings.HasPrefix(base, "compose.") || strings.HasPrefix(base, "compose-")):
+		return Compose
+	case yamlFile && strings.HasPrefix(base, "kustomization."):
+		return Kustomization
+	case yamlFile && strings.HasPrefix(base, "skaffold."):
+		return Skaffold
+	case yamlFile && (strings.HasPrefix(base, "values") || strings.HasSuffix(strings.TrimSuffix(strings.TrimSuffix(base, ".yaml"), ".yml"), "values")):
+		return HelmValues
+	case yamlFile, strings.HasSuffix(base, ".json"):
+		return Kubernetes
+	}
+	return ""
+}
+
+func isDockerfile(base string) bool {
+	for _, name := range []string{"dockerfile", "containerfile"} {
+		if base == name || strings.HasPrefix(base, name+".") || strings.HasSuffix(base, "."+name) || strings.HasPrefix(base, name+"-") {
+			return !strings.HasSuffix(base, ".dockerignore")
+		}
+	}
+	return false
+}
+
+// Find finds the references of a file. It never fails: what could not be read
+// is among the result.
+func Find(format Format, data []byte) Result {
+	var out Result
+	switch {
+	case len(data) > MaxSize:
+		out.Unscannable = append(out.Unscannable, Unscannable{Reason: fmt.Sprintf("larger than %d MiB", MaxSize>>20)})
+		return out
+	case isBinary(data):
+		return out
+	case format == Dockerfile:
+		return dockerfile(data)
+	case !worthIt(format, data):
+		return out
+	}
+	text := data
+	if format == Kubernetes && bytes.HasPrefix(bytes.TrimLeft(bytes.TrimPrefix(data, bom), " \t\r\n"), []byte("{")) {
+		text = spaced(data)
+	}
+	s := newPlaces(text)
+	documents(s, func(d document) {
+		f := &finder{document: &d, format: format, out: &out, seen: map[*yaml.Node]bool{}}
+		switch format {
+		case Compose:
+			f.compose()
+		case Kustomization:
+			f.kustomization()
+		case GitHubActions:
+			f.actions()
+		case GitLabCI:
+			f.gitlab()
+		case CircleCI:
+			f.circle()
+		case HelmValues, Skaffold:
+			f.walk(d.root, "", parent{})
+		default:
+			kubernetes(d, &out)
+		}
+	}, func(line int, text []byte, err error) {
+		unreadable(s, line, text, err, format, &out)
+	})
+	return out
+}
+
+// worthIt reports whether there can be a reference in a file: most YAML files
+// have none, and are not parsed.
+func worthIt(format Format, data []byte) bool {
+	if bytes.Contains(data, []byte("mage")) {
+		return true
+	}
+	switch format {
+	case GitHubActions:
+		return bytes.Contains(data, []byte("docker://")) || bytes.Contains(data, []byte("container"))
+	case HelmValues:
+		return bytes.Contains(data, []byte("repository"))
+	case Kubernetes:
+		return bytes.Contains(data, []byte("pkg.crossplane.io"))
+	}
+	return false
+}
+
+// isBinary reports whether the first bytes are those of no text.
+func isBinary(data []byte) bool {
+	return bytes.IndexByte(data[:min(len(data), 8000)], 0) >= 0
+}
+
+// spaced is JSON without the tabs between its values, which YAML does not take:
+// each is a blank instead, so that nothing moves.
+func spaced(data []byte) []byte {
+	if bytes.IndexByte(data, '\t') < 0 {
+		return data
+	}
+	out := bytes.Clone(data)
+	quoted := false
+	for i := 0; i < len(out); i++ {
+		switch c := out[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case c == '\t' && !quoted:
+			out[i] = ' '
+		}
+	}
+	return out
+}
+
+// imageLine is a line that most likely has a reference, in a file that is no
+// YAML.
+var imageLine = regexp.MustCompile(`(?m)^[ \t-]*"?image"?:[ \t]+["']?([^\s"'{}$#]+)["']?[ \t]*(?:#.*)?\r?$`)
+
+// unreadable says why a document cannot be read. What a line shows by itself is
+// found all the same.
+func unreadable(s *places, line int, text []byte, err error, format Format, out *Result) {
+	reason := "not valid YAML: " + strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\n", "; "), "yaml: ")
+	if bytes.Contains(text, []byte("{{")) {
+		reason = "a template; render it first, as with: helm template CHART | tagwarden scan -"
+	}
+	out.Unscannable = append(out.Unscannable, Unscannable{Line: line, Reason: clipReason(reason)})
+	base := s.starts[line-1]
+	if line == 1 && bytes.HasPrefix(s.data, bom) {
+		base = len(bom)
+	}
+	for _, m := range imageLine.FindAllSubmatchIndex(text, -1) {
+		value := string(text[m[2]:m[3]])
+		if _, err := image.Parse(value); err != nil || !isImage(value) {
+			continue
+		}
+		style := Plain
+		switch text[m[2]-1] {
+		case '"':
+			style = Double
+		case '\'':
+			style = Single
+		}
+		out.References = append(out.References, Reference{
+			Text: value, Span: s.span(base+m[2], base+m[3]), Style: style, Format: format, ContainerKind: Other, Path: "image",
+		})
+	}
+}
+
+func clipReason(s string) string {
+	const most = 300
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}

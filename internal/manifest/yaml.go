@@ -1,0 +1,189 @@
+package manifest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// A document is one YAML document of a file.
+type document struct {
+	text *places
+	// base is where the document begins in the file.
+	base int
+	root *yaml.Node
+}
+
+// documents parses the documents of a YAML stream one by one, so that one that
+// cannot be read costs no other. "---" at the begin of a line ends a document
+// wherever it stands (YAML 1.2, 9.1.2).
+func documents(s *places, each func(document), bad func(line int, text []byte, err error)) {
+	start := 0
+	if bytes.HasPrefix(s.data, bom) {
+		start = len(bom)
+	}
+	firstLine := 0
+	flush := func(end, line int) {
+		text := s.data[start:end]
+		if len(bytes.TrimSpace(text)) > 0 {
+			root, err := parseYAML(text)
+			if err != nil {
+				bad(firstLine+1, text, err)
+			} else if root != nil {
+				each(document{text: s, base: start, root: root})
+			}
+		}
+		start, firstLine = end, line
+	}
+	for n := 1; n < len(s.starts); n++ {
+		if at := s.starts[n]; at > start && isMarker(s.data[at:]) {
+			flush(at, n)
+		}
+	}
+	flush(len(s.data), len(s.starts))
+}
+
+// isMarker reports whether a line begins a document.
+func isMarker(line []byte) bool {
+	return bytes.HasPrefix(line, []byte("---")) && (len(line) == 3 || line[3] == '\n' || line[3] == '\r' || line[3] == ' ' || line[3] == '\t')
+}
+
+// parseYAML reads one document. The decoder takes time and memory for what it
+// is given; whoever calls bounds that.
+func parseYAML(text []byte) (root *yaml.Node, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			root, err = nil, fmt.Errorf("the YAML decoder failed: %v", p)
+		}
+	}()
+	var doc yaml.Node
+	if err := yaml.Unmarshal(text, &doc); err != nil {
+		return nil, err
+	}
+	if doc.Kind == yaml.DocumentNode && len(doc.Content) == 1 {
+		return doc.Content[0], nil
+	}
+	return nil, nil //nolint:nilnil // An empty document.
+}
+
+// offset is where a node begins in the file: its column counts characters.
+func (d *document) offset(n *yaml.Node) (int, error) {
+	start := d.base
+	line := d.text.line(d.base)
+	if n.Line > 1 {
+		at := line - 1 + n.Line - 1
+		if at >= len(d.text.starts) {
+			return 0, errOutside
+		}
+		start = d.text.starts[at]
+	}
+	for range n.Column - 1 {
+		if start >= len(d.text.data) {
+			return 0, errOutside
+		}
+		_, size := utf8.DecodeRune(d.text.data[start:])
+		start += size
+	}
+	return start, nil
+}
+
+var errOutside = errors.New("its place in the file is not certain")
+
+// scalar finds the bytes of a scalar's value: without quotes, anchor and tag.
+// It looks before it trusts the decoder's positions: the bytes found must be
+// the value.
+func (d *document) scalar(n *yaml.Node) (Span, Style, error) {
+	at, err := d.offset(n)
+	if err != nil {
+		return Span{}, Plain, err
+	}
+	data := d.text.data
+	// The position of an anchored or tagged value is that of its anchor or tag.
+	for at < len(data) && (data[at] == '&' || data[at] == '!') {
+		for at < len(data) && data[at] != ' ' && data[at] != '\t' && data[at] != '\n' {
+			at++
+		}
+		for at < len(data) && (data[at] == ' ' || data[at] == '\t' || data[at] == '\r' || data[at] == '\n') {
+			at++
+		}
+	}
+	if at >= len(data) {
+		return Span{}, Plain, errOutside
+	}
+	switch {
+	case data[at] == '\'' || data[at] == '"':
+		quote := data[at]
+		end := at + 1
+		for ; end < len(data) && data[end] != quote; end++ {
+			if quote == '"' && data[end] == '\\' {
+				end++
+			}
+		}
+		style := Double
+		if quote == '\'' {
+			style = Single
+		}
+		if end >= len(data) || string(data[at+1:end]) != n.Value {
+			return Span{}, style, errors.New("it is written with escapes")
+		}
+		return d.text.span(at+1, end), style, nil
+	case n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0:
+		value := strings.TrimRight(n.Value, "\n")
+		i := bytes.IndexByte(data[at:], '\n')
+		if i < 0 || strings.Contains(value, "\n") {
+			return Span{}, Block, errors.New("it stands on several lines")
+		}
+		at += i + 1
+		for at < len(data) && (data[at] == ' ' || data[at] == '\n' || data[at] == '\r') {
+			at++
+		}
+		if !bytes.HasPrefix(data[at:], []byte(value)) {
+			return Span{}, Block, errors.New("it stands on several lines")
+		}
+		return d.text.span(at, at+len(value)), Block, nil
+	case !bytes.HasPrefix(data[at:], []byte(n.Value)):
+		return Span{}, Plain, errOutside
+	}
+	return d.text.span(at, at+len(n.Value)), Plain, nil
+}
+
+// comment is the comment behind a value on its line.
+func comment(n *yaml.Node) string {
+	return strings.TrimSpace(strings.TrimPrefix(n.LineComment, "#"))
+}
+
+// value returns the value of a key of a mapping, through aliases, or nil.
+func value(n *yaml.Node, key string) *yaml.Node {
+	if n = resolved(n); n == nil || n.Kind != yaml.MappingNode {
+		return nil
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if n.Content[i].Value == key {
+			return resolved(n.Content[i+1])
+		}
+	}
+	return nil
+}
+
+// text is the value of a key that is a string, or "".
+func text(n *yaml.Node, key string) string {
+	if v := value(n, key); v != nil && v.Kind == yaml.ScalarNode {
+		return v.Value
+	}
+	return ""
+}
+
+// resolved is what an alias stands for.
+func resolved(n *yaml.Node) *yaml.Node {
+	for range 8 {
+		if n == nil || n.Kind != yaml.AliasNode {
+			return n
+		}
+		n = n.Alias
+	}
+	return nil
+}

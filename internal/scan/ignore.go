@@ -1,0 +1,132 @@
+package scan
+
+import (
+	"bufio"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+)
+
+// ignore has the patterns of .gitignore files
+// (https://git-scm.com/docs/gitignore).
+type ignore struct {
+	rules []ignoreRule
+}
+
+type ignoreRule struct {
+	below   string // the folder of the file that has the rule
+	pattern *regexp.Regexp
+	not     bool
+	folders bool
+}
+
+// newIgnore reads what is left out of the whole tree: .git/info/exclude, and
+// the .gitignore files of the folders above up to the top of the work tree.
+func newIgnore(root string) *ignore {
+	ig := &ignore{}
+	abs, err := filepath.Abs(root)
+	if err != nil {
+		return ig
+	}
+	for top := abs; ; top = filepath.Dir(top) {
+		if _, err := os.Stat(filepath.Join(top, ".git")); err == nil {
+			ig.file(filepath.Join(top, ".git", "info", "exclude"), "")
+			if top != abs {
+				ig.file(filepath.Join(top, ".gitignore"), "")
+			}
+			return ig
+		}
+		if filepath.Dir(top) == top {
+			return ig
+		}
+	}
+}
+
+// read takes in the .gitignore of a folder.
+func (ig *ignore) read(folder, rel string) {
+	if rel == "." {
+		rel = ""
+	}
+	ig.file(filepath.Join(folder, ".gitignore"), rel)
+}
+
+func (ig *ignore) file(name, below string) {
+	f, err := os.Open(name)
+	if err != nil {
+		return // Most folders have none.
+	}
+	defer f.Close()
+	lines := bufio.NewScanner(f)
+	for lines.Scan() {
+		if r, ok := ignoreLine(lines.Text(), below); ok {
+			ig.rules = append(ig.rules, r)
+		}
+	}
+}
+
+// ignoreLine reads one pattern.
+func ignoreLine(line, below string) (r ignoreRule, ok bool) {
+	line = strings.TrimRight(strings.TrimSuffix(line, "\r"), " \t")
+	if line == "" || line[0] == '#' {
+		return r, false
+	}
+	r.below = below
+	if line[0] == '!' {
+		r.not, line = true, line[1:]
+	}
+	line = strings.TrimPrefix(line, `\`)
+	line, r.folders = strings.CutSuffix(line, "/")
+	anchored := strings.Contains(line, "/")
+	line = strings.TrimPrefix(line, "/")
+	var b strings.Builder
+	b.WriteString("^")
+	if !anchored {
+		b.WriteString("(?:.*/)?")
+	}
+	for i := 0; i < len(line); i++ {
+		switch rest := line[i:]; {
+		case strings.HasPrefix(rest, "**/"):
+			b.WriteString("(?:.*/)?")
+			i += 2
+		case strings.HasPrefix(rest, "/**") && len(rest) == 3:
+			b.WriteString("/.*")
+			i += 2
+		case line[i] == '*':
+			b.WriteString("[^/]*")
+		case line[i] == '?':
+			b.WriteString("[^/]")
+		case line[i] == '[' && strings.IndexByte(rest, ']') > 1:
+			end := strings.IndexByte(rest, ']')
+			b.WriteString("[" + strings.Replace(strings.ReplaceAll(rest[1:end], `\`, `\\`), "!", "^", 1) + "]")
+			i += end
+		default:
+			b.WriteString(regexp.QuoteMeta(line[i : i+1]))
+		}
+	}
+	b.WriteString("$")
+	re, err := regexp.Compile(b.String())
+	r.pattern = re
+	return r, err == nil
+}
+
+// matches reports whether a path below the root is left out: the last pattern
+// that is about it decides.
+func (ig *ignore) matches(rel string, folder bool) bool {
+	out := false
+	for _, r := range ig.rules {
+		name := rel
+		if r.below != "" {
+			rest, ok := strings.CutPrefix(rel, r.below+"/")
+			if !ok {
+				continue
+			}
+			name = rest
+		}
+		if r.folders && !folder || !r.pattern.MatchString(name) {
+			continue
+		}
+		out = !r.not
+	}
+	return out
+}
