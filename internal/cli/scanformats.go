@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"encoding/xml"
 	"fmt"
 	"io"
@@ -67,7 +68,12 @@ type (
 		BaselineState string            `json:"baselineState,omitempty"`
 	}
 	sarifLocation struct {
-		Physical sarifPhysical `json:"physicalLocation"`
+		Physical *sarifPhysical `json:"physicalLocation,omitempty"`
+		Logical  []sarifLogical `json:"logicalLocations,omitempty"`
+	}
+	sarifLogical struct {
+		Name string `json:"fullyQualifiedName"`
+		Kind string `json:"kind"`
 	}
 	sarifPhysical struct {
 		Artifact sarifArtifact `json:"artifactLocation"`
@@ -95,7 +101,17 @@ func sarifLevel(s finding.Severity) string {
 }
 
 // scanIDs are what a scan can find.
-var scanIDs = []finding.ID{finding.F01, finding.TW02, finding.TW09}
+var scanIDs = []finding.ID{finding.F01, finding.TW02, finding.TW09, finding.TW11}
+
+func sarifPlace(f *scan.Found) sarifLocation {
+	if f.Location.Line == 0 {
+		return sarifLocation{Logical: []sarifLogical{{where(f), "resource"}}}
+	}
+	return sarifLocation{Physical: &sarifPhysical{
+		Artifact: sarifArtifact{sarifURI(f.Location.File)},
+		Region:   &sarifRegion{Line: f.Location.Line, Column: f.Location.Column, EndColumn: f.Location.Column + f.Location.Width},
+	}}
+}
 
 func sarifURI(file string) string { return (&url.URL{Path: file}).EscapedPath() }
 
@@ -117,7 +133,7 @@ func writeSARIF(w io.Writer, r *scan.Report) error {
 	invocation := sarifInvocation{Successful: len(r.Unscannable) == 0}
 	for _, u := range r.Unscannable {
 		n := sarifNotification{Level: "error", Message: sarifText{u.Reason}}
-		loc := sarifLocation{sarifPhysical{Artifact: sarifArtifact{sarifURI(u.File)}}}
+		loc := sarifLocation{Physical: &sarifPhysical{Artifact: sarifArtifact{sarifURI(u.File)}}}
 		if u.Line > 0 {
 			loc.Physical.Region = &sarifRegion{Line: u.Line}
 		}
@@ -129,10 +145,7 @@ func writeSARIF(w io.Writer, r *scan.Report) error {
 		f := &r.Findings[i]
 		result := sarifResult{
 			RuleID: string(f.ID), RuleIndex: index[f.ID], Level: sarifLevel(f.Severity), Message: sarifText{f.Message + ". " + f.Fix},
-			Locations: []sarifLocation{{sarifPhysical{
-				Artifact: sarifArtifact{sarifURI(f.Location.File)},
-				Region:   &sarifRegion{Line: f.Location.Line, Column: f.Location.Column, EndColumn: f.Location.Column + f.Location.Width},
-			}}},
+			Locations:    []sarifLocation{sarifPlace(f)},
 			Fingerprints: map[string]string{"tagwarden/v1": f.Fingerprint()},
 		}
 		if f.Known {
@@ -180,9 +193,9 @@ func writeJUnit(w io.Writer, r *scan.Report) error {
 		if f.Known {
 			continue
 		}
-		place := fmt.Sprintf("%s:%d:%d", f.Location.File, f.Location.Line, f.Location.Column)
+		place := where(f)
 		suite.Cases = append(suite.Cases, junitCase{
-			Name: fmt.Sprintf("%s %s (%s)", f.ID, f.Image, place), Class: f.Location.File,
+			Name: fmt.Sprintf("%s %s (%s)", f.ID, f.Image, place), Class: cmp.Or(f.Location.File, place),
 			Failure: &junitMessage{Message: f.Message, Type: string(f.ID), Text: place + "\n" + f.Message + "\n" + f.Fix},
 		})
 	}
@@ -194,7 +207,7 @@ func writeJUnit(w io.Writer, r *scan.Report) error {
 	}
 	suite.Errors = len(r.Unscannable)
 	if len(suite.Cases) == 0 {
-		suite.Cases = []junitCase{{Name: scanLine(r), Class: "tagwarden"}}
+		suite.Cases = []junitCase{{Name: scanLine(&r.Summary), Class: "tagwarden"}}
 	}
 	suite.Tests = len(suite.Cases)
 	if _, err := io.WriteString(w, xml.Header); err != nil {
@@ -212,7 +225,7 @@ func writeJUnit(w io.Writer, r *scan.Report) error {
 
 func writeScanMarkdown(w io.Writer, r *scan.Report) error {
 	var b strings.Builder
-	b.WriteString("### Image references\n\n" + scanLine(r) + "\n")
+	b.WriteString("### Image references\n\n" + scanLine(&r.Summary) + "\n")
 	head := false
 	for i := range r.Findings {
 		f := &r.Findings[i]
@@ -223,7 +236,7 @@ func writeScanMarkdown(w io.Writer, r *scan.Report) error {
 			head = true
 			b.WriteString("\n| finding | severity | place | image | why |\n|---|---|---|---|---|\n")
 		}
-		fmt.Fprintf(&b, "| %s | %s | `%s:%d` | `%s` | %s |\n", f.ID, f.Severity, cell(f.Location.File), f.Location.Line, cell(f.Image), cell(f.Message))
+		fmt.Fprintf(&b, "| %s | %s | `%s` | `%s` | %s |\n", f.ID, f.Severity, cell(where(f)), cell(f.Image), cell(f.Message))
 	}
 	if len(r.Unscannable) > 0 {
 		b.WriteString("\nNot scanned:\n\n")
@@ -240,9 +253,11 @@ func cell(s string) string {
 	return strings.NewReplacer("|", `\|`, "\n", " ", "`", "'", "<", "&lt;").Replace(s)
 }
 
-// writeGitHub prints workflow commands, which become annotations
+// githubScan prints workflow commands, which become annotations
 // (https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-commands).
-func writeGitHub(w io.Writer, r *scan.Report) error {
+type githubScan struct{}
+
+func (githubScan) add(w io.Writer, r *scan.Report) error {
 	var b strings.Builder
 	property := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
 	message := strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
@@ -252,14 +267,24 @@ func writeGitHub(w io.Writer, r *scan.Report) error {
 			continue
 		}
 		level := map[string]string{"error": "error", "warning": "warning", "note": "notice"}[sarifLevel(f.Severity)]
-		fmt.Fprintf(&b, "::%s file=%s,line=%d,col=%d,endColumn=%d,title=%s::%s\n", level, property.Replace(f.Location.File), f.Location.Line,
-			f.Location.Column, f.Location.Column+f.Location.Width, property.Replace(string(f.ID)+" "+f.ID.Title()), message.Replace(f.Message+". "+f.Fix))
+		place, text := "", f.Message+". "+f.Fix
+		if f.Location.Line > 0 {
+			place = fmt.Sprintf("file=%s,line=%d,col=%d,endColumn=%d,", property.Replace(f.Location.File), f.Location.Line,
+				f.Location.Column, f.Location.Column+f.Location.Width)
+		} else {
+			text = where(f) + ": " + text
+		}
+		fmt.Fprintf(&b, "::%s %stitle=%s::%s\n", level, place, property.Replace(string(f.ID)+" "+f.ID.Title()), message.Replace(text))
 	}
 	for _, u := range r.Unscannable {
 		fmt.Fprintf(&b, "::error file=%s,line=%d,title=not scanned::%s\n", property.Replace(u.File), max(1, u.Line), message.Replace(u.Reason))
 	}
-	b.WriteString(scanLine(r) + "\n")
 	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+func (githubScan) end(w io.Writer, total *scan.Summary) error {
+	_, err := io.WriteString(w, scanLine(total)+"\n")
 	return err
 }
 
@@ -282,25 +307,54 @@ type gitlabLines struct {
 	Begin int `json:"begin"`
 }
 
-func writeGitLab(w io.Writer, r *scan.Report) error {
+// gitlabScan writes an array of gitlabIssue.
+type gitlabScan struct{ issues list }
+
+func (g *gitlabScan) begin(w io.Writer) error {
+	if g.issues.indent != "" {
+		return nil
+	}
+	g.issues.indent = "  "
+	_, err := io.WriteString(w, "[")
+	return err
+}
+
+func (g *gitlabScan) add(w io.Writer, r *scan.Report) error {
+	if err := g.begin(w); err != nil {
+		return err
+	}
 	severities := map[finding.Severity]string{
 		finding.Info: "info", finding.Low: "minor", finding.Medium: "major", finding.High: "critical", finding.Critical: "blocker",
 	}
-	all := []gitlabIssue{}
 	for i := range r.Findings {
 		f := &r.Findings[i]
-		if !f.Known {
-			all = append(all, gitlabIssue{
-				f.Message + ". " + f.Fix, string(f.ID), f.Fingerprint(), severities[f.Severity],
-				gitlabLocation{f.Location.File, gitlabLines{f.Location.Line}},
-			})
+		if f.Known {
+			continue
+		}
+		err := g.issues.add(w, gitlabIssue{
+			f.Message + ". " + f.Fix, string(f.ID), f.Fingerprint(), severities[f.Severity],
+			gitlabLocation{cmp.Or(f.Location.File, where(f)), gitlabLines{max(1, f.Location.Line)}},
+		})
+		if err != nil {
+			return err
 		}
 	}
 	for _, u := range r.Unscannable {
-		all = append(all, gitlabIssue{
+		err := g.issues.add(w, gitlabIssue{
 			"not scanned: " + u.Reason, "unscannable", fmt.Sprintf("unscannable:%s:%d", u.File, u.Line), "major",
 			gitlabLocation{u.File, gitlabLines{max(1, u.Line)}},
 		})
+		if err != nil {
+			return err
+		}
 	}
-	return writeIndented(w, all)
+	return nil
+}
+
+func (g *gitlabScan) end(w io.Writer, _ *scan.Summary) error {
+	if err := g.begin(w); err != nil {
+		return err
+	}
+	_, err := io.WriteString(w, g.issues.end()+"\n")
+	return err
 }

@@ -22,6 +22,7 @@ const (
 	TW08 ID = "TW-08" // the running digest can no longer be pulled
 	TW09 ID = "TW-09" // no runtime can pull the reference as written
 	TW10 ID = "TW-10" // an exception expired or is about to expire
+	TW11 ID = "TW-11" // a GitHub action is not pinned to a commit
 )
 
 // A Technique is an entry of MITRE ATT&CK.
@@ -108,6 +109,7 @@ var definitions = [...]definition{
 	{TW08, "rollback-impossible", "running digest can no longer be pulled", Medium, Low, false},
 	{TW09, "invalid-reference", "invalid image reference", High, Medium, false},
 	{TW10, "exception-expiry", "exception expired or about to expire", Medium, Low, false},
+	{TW11, "mutable-action", "action not pinned to a commit", Medium, Low, false},
 }
 
 func define(id ID) *definition {

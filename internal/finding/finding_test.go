@@ -26,6 +26,7 @@ func TestDefaults(t *testing.T) {
 		{"TW-08", "medium", "low", ""},
 		{"TW-09", "high", "medium", ""},
 		{"TW-10", "medium", "low", ""},
+		{"TW-11", "medium", "low", ""},
 	} {
 		id, err := finding.ParseID(string(want.id))
 		if err != nil {
@@ -72,7 +73,7 @@ func TestIDs(t *testing.T) {
 }
 
 func TestUnknownID(t *testing.T) {
-	for _, s := range []string{"", "f-01", "F01", "TW-1", "TW-11"} {
+	for _, s := range []string{"", "f-01", "F01", "TW-1", "TW-12"} {
 		if id, err := finding.ParseID(s); err == nil {
 			t.Errorf("ParseID(%q) = %q, want an error", s, id)
 		}

@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -28,7 +29,7 @@ func isScalar(n *yaml.Node) bool {
 // compose finds the images of services
 // (https://github.com/compose-spec/compose-spec/blob/main/05-services.md#image).
 // A service that is built has an image of its own making, if any.
-func (f *finder) compose() {
+func (f *walker) compose() {
 	pairs(value(f.root, "services"), func(name string, service *yaml.Node) {
 		if v := value(service, "image"); isScalar(v) && value(service, "build") == nil {
 			f.add(v, "services."+name+".image", parent{container: name, kind: Other})
@@ -36,10 +37,32 @@ func (f *finder) compose() {
 	})
 }
 
+// composeVariable is a variable with a default
+// (https://github.com/compose-spec/compose-spec/blob/main/12-interpolation.md).
+var composeVariable = regexp.MustCompile(`\$\{\w+:?-([^${}]*)\}`)
+
+// devcontainer finds the image of a development container, and the features that
+// are put into it, which are pulled from registries, too
+// (https://containers.dev/implementors/json_reference/).
+func (f *walker) devcontainer() {
+	if v := value(f.root, "image"); isScalar(v) {
+		f.add(v, "image", parent{kind: Other})
+	}
+	n := value(f.root, "features")
+	if n == nil || n.Kind != yaml.MappingNode {
+		return
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		if key := n.Content[i]; strings.Contains(key.Value, "/") && !strings.HasPrefix(key.Value, ".") && isImage(key.Value) {
+			f.add(key, "features", parent{container: "feature", kind: Other})
+		}
+	}
+}
+
 // kustomization finds the images that are put in the place of others
 // (https://kubectl.docs.kubernetes.io/references/kustomize/kustomization/images/).
 // One without a newTag and a digest leaves the tag as it is in the manifests.
-func (f *finder) kustomization() {
+func (f *walker) kustomization() {
 	images := value(f.root, "images")
 	if images == nil || images.Kind != yaml.SequenceNode {
 		return
@@ -84,14 +107,14 @@ func (f *finder) kustomization() {
 		}
 		take(digest, &s.Digest, "@")
 		if r.Text = whole; ok {
-			f.out.References = append(f.out.References, r)
+			f.note(r)
 		}
 	}
 }
 
 // actions finds the images of GitHub workflows and actions
 // (https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-syntax).
-func (f *finder) actions() {
+func (f *walker) actions() {
 	image := func(v *yaml.Node, path, name string) {
 		if isScalar(v) {
 			f.docker(v, path, name)
@@ -102,9 +125,7 @@ func (f *finder) actions() {
 			return
 		}
 		for i, step := range n.Content {
-			if v := value(step, "uses"); isScalar(v) && strings.HasPrefix(v.Value, dockerScheme) {
-				f.docker(v, fmt.Sprintf("%s[%d].uses", path, i), text(step, "name"))
-			}
+			f.uses(value(step, "uses"), fmt.Sprintf("%s[%d].uses", path, i), text(step, "name"))
 		}
 	}
 	pairs(value(f.root, "jobs"), func(name string, job *yaml.Node) {
@@ -118,6 +139,7 @@ func (f *finder) actions() {
 			image(value(v, "image"), path+".services."+service+".image", service)
 		})
 		steps(value(job, "steps"), path+".steps")
+		f.uses(value(job, "uses"), path+".uses", name) // A workflow that is called.
 	})
 	runs := value(f.root, "runs")
 	steps(value(runs, "steps"), "runs.steps")
@@ -126,10 +148,27 @@ func (f *finder) actions() {
 	}
 }
 
+// uses takes what a step runs: an image, or an action of another repository.
+// One of this repository comes with it.
+func (f *walker) uses(v *yaml.Node, path, name string) {
+	if !isScalar(v) || strings.HasPrefix(v.Value, "./") || strings.HasPrefix(v.Value, "../") {
+		return
+	}
+	if strings.HasPrefix(v.Value, dockerScheme) {
+		f.docker(v, path, name)
+		return
+	}
+	before := len(f.out.References)
+	f.add(v, path, parent{container: name, kind: Other})
+	if len(f.out.References) > before {
+		f.out.References[before].Action = true
+	}
+}
+
 const dockerScheme = "docker://"
 
 // docker adds a reference that may have docker:// before it.
-func (f *finder) docker(v *yaml.Node, path, name string) {
+func (f *walker) docker(v *yaml.Node, path, name string) {
 	before := len(f.out.References)
 	f.add(v, path, parent{container: name, kind: Other})
 	if len(f.out.References) > before {
@@ -143,7 +182,7 @@ func (f *finder) docker(v *yaml.Node, path, name string) {
 
 // gitlab finds the images of GitLab pipelines
 // (https://docs.gitlab.com/ci/yaml/#image).
-func (f *finder) gitlab() {
+func (f *walker) gitlab() {
 	image := func(v *yaml.Node, path, name string) {
 		if v != nil && v.Kind == yaml.MappingNode {
 			v, path = value(v, "name"), path+".name"
@@ -170,7 +209,7 @@ func (f *finder) gitlab() {
 
 // circle finds the images of CircleCI jobs and executors
 // (https://circleci.com/docs/configuration-reference/#docker).
-func (f *finder) circle() {
+func (f *walker) circle() {
 	for _, section := range []string{"jobs", "executors"} {
 		pairs(value(f.root, section), func(name string, job *yaml.Node) {
 			docker := value(job, "docker")

@@ -38,6 +38,10 @@ func Detect(name string) Format {
 		return Skaffold
 	case yamlFile && (strings.HasPrefix(base, "values") || strings.HasSuffix(strings.TrimSuffix(strings.TrimSuffix(base, ".yaml"), ".yml"), "values")):
 		return HelmValues
+	case base == "devcontainer.json", base == ".devcontainer.json":
+		return Devcontainer
+	case strings.HasSuffix(base, ".tf"):
+		return Terraform
 	case yamlFile, strings.HasSuffix(base, ".json"):
 		return Kubernetes
 	}
@@ -53,9 +57,19 @@ func isDockerfile(base string) bool {
 	return false
 }
 
+// A Finder finds references in one file after the other. It keeps memory from
+// one to the next, and is for one goroutine. The zero Finder is ready.
+type Finder struct {
+	quick quick
+}
+
 // Find finds the references of a file. It never fails: what could not be read
 // is among the result.
-func Find(format Format, data []byte) Result {
+func Find(format Format, data []byte) Result { return new(Finder).Find(format, data) }
+
+// Find finds the references of a file. It never fails: what could not be read
+// is among the result.
+func (f *Finder) Find(format Format, data []byte) Result {
 	var out Result
 	switch {
 	case len(data) > MaxSize:
@@ -65,31 +79,44 @@ func Find(format Format, data []byte) Result {
 		return out
 	case format == Dockerfile:
 		return dockerfile(data)
-	case !worthIt(format, data):
+	}
+	words := wordsOf(format)
+	if !containsAny(data, words) {
 		return out
+	}
+	if format == Terraform {
+		return terraform(data)
 	}
 	text := data
 	if format == Kubernetes && bytes.HasPrefix(bytes.TrimLeft(bytes.TrimPrefix(data, bom), " \t\r\n"), []byte("{")) {
 		text = spaced(data)
 	}
+	if format == Devcontainer {
+		text = withoutComments(data)
+	}
 	s := newPlaces(text)
-	documents(s, func(d document) {
-		f := &finder{document: &d, format: format, out: &out, seen: map[*yaml.Node]bool{}}
+	f.documents(s, words, func(d document) {
+		w := &walker{document: &d, format: format, out: &out}
+		if d.aliases {
+			w.seen = map[*yaml.Node]bool{}
+		}
 		switch format {
 		case Compose:
-			f.compose()
+			w.compose()
 		case Kustomization:
-			f.kustomization()
+			w.kustomization()
 		case GitHubActions:
-			f.actions()
+			w.actions()
 		case GitLabCI:
-			f.gitlab()
+			w.gitlab()
 		case CircleCI:
-			f.circle()
+			w.circle()
+		case Devcontainer:
+			w.devcontainer()
 		case HelmValues, Skaffold:
-			f.walk(d.root, "", parent{})
+			w.walk(d.root, parent{})
 		default:
-			kubernetes(d, &out)
+			w.top(d.root)
 		}
 	}, func(line int, text []byte, err error) {
 		unreadable(s, line, text, err, format, &out)
@@ -97,19 +124,27 @@ func Find(format Format, data []byte) Result {
 	return out
 }
 
-// worthIt reports whether there can be a reference in a file: most YAML files
-// have none, and are not parsed.
-func worthIt(format Format, data []byte) bool {
-	if bytes.Contains(data, []byte("mage")) {
-		return true
-	}
+// wordsOf are words of which a file, or a document, has one if it has a
+// reference: most YAML files have none of them, and are not parsed.
+func wordsOf(format Format) []string {
 	switch format {
 	case GitHubActions:
-		return bytes.Contains(data, []byte("docker://")) || bytes.Contains(data, []byte("container"))
+		return []string{"mage", "uses", "container"}
 	case HelmValues:
-		return bytes.Contains(data, []byte("repository"))
+		return []string{"mage", "repository"}
+	case Devcontainer:
+		return []string{"mage", "features"}
 	case Kubernetes:
-		return bytes.Contains(data, []byte("pkg.crossplane.io"))
+		return []string{"mage", "pkg.crossplane.io", "bundle"}
+	}
+	return []string{"mage"}
+}
+
+func containsAny(data []byte, words []string) bool {
+	for _, word := range words {
+		if bytes.Contains(data, []byte(word)) {
+			return true
+		}
 	}
 	return false
 }
@@ -140,6 +175,41 @@ func spaced(data []byte) []byte {
 	return out
 }
 
+// withoutComments is JSON without comments and tabs, which each become blanks,
+// so that nothing moves (https://containers.dev/implementors/spec/: "JSON with
+// Comments").
+func withoutComments(data []byte) []byte {
+	out := bytes.Clone(data)
+	for i := 0; i < len(out); i++ {
+		switch c := out[i]; {
+		case c == '"':
+			for i++; i < len(out) && out[i] != '"'; i++ {
+				if out[i] == '\\' {
+					i++
+				}
+			}
+		case c == '\t':
+			out[i] = ' '
+		case c == '/' && i+1 < len(out) && out[i+1] == '/':
+			for ; i < len(out) && out[i] != '\n'; i++ {
+				out[i] = ' '
+			}
+		case c == '/' && i+1 < len(out) && out[i+1] == '*':
+			end := bytes.Index(out[i+2:], []byte("*/"))
+			if end < 0 {
+				return out
+			}
+			for stop := i + end + 4; i < stop; i++ {
+				if out[i] != '\n' {
+					out[i] = ' '
+				}
+			}
+			i--
+		}
+	}
+	return out
+}
+
 // imageLine is a line that most likely has a reference, in a file that is no
 // YAML.
 var imageLine = regexp.MustCompile(`(?m)^[ \t-]*"?image"?:[ \t]+["']?([^\s"'{}$#]+)["']?[ \t]*(?:#.*)?\r?$`)
@@ -152,7 +222,7 @@ func unreadable(s *places, line int, text []byte, err error, format Format, out 
 		reason = "a template; render it first, as with: helm template CHART | tagwarden scan -"
 	}
 	out.Unscannable = append(out.Unscannable, Unscannable{Line: line, Reason: clipReason(reason)})
-	base := s.starts[line-1]
+	base, _ := s.lineStart(line)
 	if line == 1 && bytes.HasPrefix(s.data, bom) {
 		base = len(bom)
 	}

@@ -3,6 +3,7 @@ package manifest
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -14,25 +15,57 @@ import (
 // a few lines of aliases can stand for billions.
 const maxNodes = 2_000_000
 
-// finder collects the references of one document.
-type finder struct {
+// walker collects the references of one document.
+type walker struct {
 	*document
 	format Format
 	object Object
 	out    *Result
-	seen   map[*yaml.Node]bool
-	nodes  int
+	// seen has the nodes that were met, nil where none can be met twice.
+	seen  map[*yaml.Node]bool
+	nodes int
+	// steps lead to the node that is looked at.
+	steps []pathStep
 }
 
-// kubernetes finds the references of manifests: of everything that looks like a
+// A pathStep is a key of a mapping, or the index of a member.
+type pathStep struct {
+	key   string
+	index int // of a member, if key is ""
+}
+
+// path is where the walker is: spec.containers[0].image.
+func (f *walker) path() string {
+	var b strings.Builder
+	for _, s := range f.steps {
+		if s.key == "" {
+			b.WriteString("[" + strconv.Itoa(s.index) + "]")
+			continue
+		}
+		if b.Len() > 0 {
+			b.WriteByte('.')
+		}
+		b.WriteString(s.key)
+	}
+	return b.String()
+}
+
+func (f *walker) push(s pathStep) { f.steps = append(f.steps, s) }
+func (f *walker) pop()            { f.steps = f.steps[:len(f.steps)-1] }
+
+// again reports whether a node was met before, which aliases make possible.
+func (f *walker) again(n *yaml.Node) bool {
+	if f.seen == nil {
+		return false
+	}
+	before := f.seen[n]
+	f.seen[n] = true
+	return before
+}
+
+// top takes an object, or the objects of a list: everything that looks like a
 // Kubernetes object, whatever its kind.
-func kubernetes(d document, out *Result) {
-	f := &finder{document: &d, format: Kubernetes, out: out, seen: map[*yaml.Node]bool{}}
-	f.top(d.root)
-}
-
-// top takes an object, or the objects of a list.
-func (f *finder) top(n *yaml.Node) {
+func (f *walker) top(n *yaml.Node) {
 	n = resolved(n)
 	if n == nil {
 		return
@@ -54,8 +87,9 @@ func (f *finder) top(n *yaml.Node) {
 			if f.object.Kind == "" { // The items of a PodList have no kind of their own.
 				f.object.Kind, f.object.APIVersion = strings.TrimSuffix(kind, "List"), apiVersion
 			}
-			f.walk(item, fmt.Sprintf("items[%d]", i), parent{})
-			f.object = of
+			f.steps = append(f.steps[:0], pathStep{key: "items"}, pathStep{index: i})
+			f.walk(item, parent{})
+			f.steps, f.object = f.steps[:0], of
 		}
 		return
 	}
@@ -65,7 +99,7 @@ func (f *finder) top(n *yaml.Node) {
 		// Schemas and texts, not references.
 		return
 	}
-	f.walk(n, "", parent{})
+	f.walk(n, parent{})
 }
 
 func objectOf(n *yaml.Node) Object {
@@ -91,7 +125,7 @@ type parent struct {
 }
 
 // walk looks for references below n.
-func (f *finder) walk(n *yaml.Node, path string, in parent) {
+func (f *walker) walk(n *yaml.Node, in parent) {
 	n = resolved(n)
 	if f.nodes++; n == nil || f.nodes > maxNodes {
 		return
@@ -99,25 +133,25 @@ func (f *finder) walk(n *yaml.Node, path string, in parent) {
 	switch n.Kind {
 	case yaml.SequenceNode:
 		for i, item := range n.Content {
-			f.walk(item, fmt.Sprintf("%s[%d]", path, i), f.member(resolved(item), in))
+			f.push(pathStep{index: i})
+			f.walk(item, f.member(resolved(item), in))
+			f.pop()
 		}
 	case yaml.MappingNode:
-		if f.seen[n] { // An anchor that is used again.
-			return
-		}
-		f.seen[n] = true
-		if f.split(n, path, in) {
+		if f.again(n) || f.split(n, in) {
 			return
 		}
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			f.field(n.Content[i].Value, n.Content[i+1], join(path, n.Content[i].Value), in)
+			f.push(pathStep{key: n.Content[i].Value})
+			f.field(n.Content[i].Value, n.Content[i+1], in)
+			f.pop()
 		}
 	}
 }
 
 // member says what a member of a list is: a container of a pod, or a thing with
 // a name.
-func (f *finder) member(n *yaml.Node, in parent) parent {
+func (f *walker) member(n *yaml.Node, in parent) parent {
 	out := parent{key: in.key, container: text(n, "name"), kind: Other}
 	switch in.key {
 	case "containers":
@@ -136,7 +170,7 @@ func (f *finder) member(n *yaml.Node, in parent) parent {
 }
 
 // field looks at the value of one key.
-func (f *finder) field(key string, n *yaml.Node, path string, in parent) {
+func (f *walker) field(key string, n *yaml.Node, in parent) {
 	v := resolved(n)
 	if v == nil {
 		return
@@ -154,24 +188,34 @@ func (f *finder) field(key string, n *yaml.Node, path string, in parent) {
 		if v.Kind == yaml.SequenceNode {
 			next.container, next.kind = "", ""
 		}
-		f.walk(v, path, next)
+		f.walk(v, next)
 		return
 	}
 	switch {
 	case v.Tag == "!!null":
 	case key == "image" && (in.kind == Container || in.kind == Init || in.kind == Sidecar || in.kind == Ephemeral):
-		f.add(v, path, in)
-	case key == "reference" && in.kind == Volume && strings.HasSuffix(path, ".image.reference"):
-		f.add(v, path, in)
+		f.add(v, f.path(), in)
+	case key == "reference" && in.kind == Volume && f.below("image"):
+		f.add(v, f.path(), in)
+	case key == "bundle" && strings.HasPrefix(f.object.APIVersion, "tekton.dev/"):
+		f.add(v, f.path(), parent{container: in.container, kind: Other})
+	case key == "value" && in.container == "bundle" && strings.HasPrefix(f.object.APIVersion, "tekton.dev/"):
+		// A parameter of the resolver of bundles.
+		f.add(v, f.path(), parent{kind: Other})
 	case key == "image", key == "package" && strings.HasPrefix(f.object.APIVersion, "pkg.crossplane.io/"):
 		if isImage(v.Value) {
-			f.add(v, path, parent{container: in.container, kind: Other})
+			f.add(v, f.path(), parent{container: in.container, kind: Other})
 		}
 	case strings.HasSuffix(key, "Image") && strings.ContainsAny(v.Value, "/:"):
 		if _, err := image.Parse(v.Value); err == nil && isImage(v.Value) {
-			f.add(v, path, parent{container: in.container, kind: Other})
+			f.add(v, f.path(), parent{container: in.container, kind: Other})
 		}
 	}
+}
+
+// below reports whether the key that is looked at stands right below another.
+func (f *walker) below(key string) bool {
+	return len(f.steps) > 1 && f.steps[len(f.steps)-2].key == key
 }
 
 // pictures are the endings of files that a field "image" may name as well.
@@ -194,7 +238,7 @@ func isImage(text string) bool {
 
 // split takes a reference that stands in fields: repository, and tag, digest or
 // registry. It reports whether n is one.
-func (f *finder) split(n *yaml.Node, path string, in parent) bool {
+func (f *walker) split(n *yaml.Node, in parent) bool {
 	if in.key != "image" && !strings.HasSuffix(in.key, "Image") && f.format != HelmValues {
 		return false
 	}
@@ -203,13 +247,12 @@ func (f *finder) split(n *yaml.Node, path string, in parent) bool {
 	if repository == nil || repository.Kind != yaml.ScalarNode || repository.Value == "" || tag == nil && digest == nil && registry == nil && in.key != "image" {
 		return false
 	}
-	if f.seen[repository] {
+	if f.again(repository) {
 		return true
 	}
-	f.seen[repository] = true
 	s := &Split{}
 	whole := repository.Value
-	r := Reference{Format: f.format, Object: f.object, Container: in.container, ContainerKind: kindOr(in.kind), Path: path, Split: s}
+	r := Reference{Format: f.format, Object: f.object, Container: in.container, ContainerKind: kindOr(in.kind), Path: f.path(), Split: s}
 	main := repository
 	get := func(v *yaml.Node, into *Span) string {
 		if v == nil || v.Kind != yaml.ScalarNode || v.Tag == "!!null" || v.Value == "" {
@@ -244,7 +287,7 @@ func (f *finder) split(n *yaml.Node, path string, in parent) bool {
 	}
 	r.Text, r.Comment = whole, comment(main)
 	if r.Span != (Span{}) {
-		f.out.References = append(f.out.References, r)
+		f.note(r)
 	}
 	return true
 }
@@ -257,12 +300,18 @@ func kindOr(k ContainerKind) ContainerKind {
 }
 
 // add notes a reference.
-func (f *finder) add(v *yaml.Node, path string, in parent) {
-	if f.seen[v] {
+func (f *walker) add(v *yaml.Node, path string, in parent) {
+	if f.again(v) {
 		return // An anchor that is used again: it is changed once, there.
 	}
-	f.seen[v] = true
-	if strings.Contains(v.Value, "{{") || strings.Contains(v.Value, "${") || strings.Contains(v.Value, "$(") {
+	whole, derived := v.Value, false
+	if f.format == Compose && strings.Contains(whole, "${") {
+		whole = composeVariable.ReplaceAllString(whole, "$1")
+		derived = true
+	}
+	// Elsewhere variables are part of the syntax. In a manifest they are a
+	// reference that nobody can pull.
+	if f.format != Kubernetes && (strings.Contains(whole, "{{") || strings.Contains(whole, "$") || strings.Contains(whole, "<<")) {
 		f.gap(v, fmt.Errorf("the reference is a template or has a variable: %s", clip(v.Value)))
 		return
 	}
@@ -271,17 +320,25 @@ func (f *finder) add(v *yaml.Node, path string, in parent) {
 		f.gap(v, fmt.Errorf("image reference %s: %w", clip(v.Value), err))
 		return
 	}
-	text := v.Value
+	text := whole
 	if style == Block {
 		text = strings.TrimRight(text, "\n")
 	}
-	f.out.References = append(f.out.References, Reference{
+	f.note(Reference{
 		Text: text, Span: span, Style: style, Format: f.format, Object: f.object,
-		Container: in.container, ContainerKind: kindOr(in.kind), Path: path, Comment: comment(v),
+		Container: in.container, ContainerKind: kindOr(in.kind), Path: path, Comment: comment(v), Derived: derived,
 	})
 }
 
-func (f *finder) gap(v *yaml.Node, err error) {
+// note keeps a reference, but not the document that its texts are parts of.
+func (f *walker) note(r Reference) {
+	r.Text, r.Container, r.Comment = strings.Clone(r.Text), strings.Clone(r.Container), strings.Clone(r.Comment)
+	o := r.Object
+	r.Object = Object{strings.Clone(o.APIVersion), strings.Clone(o.Kind), strings.Clone(o.Namespace), strings.Clone(o.Name)}
+	f.out.References = append(f.out.References, r)
+}
+
+func (f *walker) gap(v *yaml.Node, err error) {
 	f.out.Unscannable = append(f.out.Unscannable, Unscannable{Line: f.text.line(f.base) - 1 + v.Line, Reason: err.Error()})
 }
 

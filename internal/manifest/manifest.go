@@ -19,6 +19,8 @@ const (
 	GitLabCI      Format = "gitlab-ci"
 	CircleCI      Format = "circleci"
 	Skaffold      Format = "skaffold"
+	Devcontainer  Format = "devcontainer" // devcontainer.json
+	Terraform     Format = "terraform"
 )
 
 // A Span is a part of a file: the bytes from Start up to End, and where Start
@@ -81,6 +83,12 @@ type Reference struct {
 	Path string
 	// Split has the fields of a reference that is not written in one piece.
 	Split *Split
+	// Action is set for a GitHub action, owner/repository/path@revision, which is
+	// no image.
+	Action bool
+	// Derived is set where variables of the file make the reference: the bytes of
+	// Span are not Text.
+	Derived bool
 	// Comment is the comment on the same line, without its mark, or "".
 	Comment string
 }

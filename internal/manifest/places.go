@@ -9,29 +9,53 @@ import (
 const step = 256
 
 // places turns offsets of a file into lines and columns. Each answer takes
-// about the same time, however long the lines are.
+// about the same time, however long the lines are. Most files are never asked
+// about: nothing is counted before the first question.
 type places struct {
 	data   []byte
 	starts []int // of the lines
-	chars  []int // before each step
+	chars  []int // before each step; nil where each byte is a character
 }
 
-func newPlaces(data []byte) *places {
-	p := &places{data: data, starts: []int{0}}
+func newPlaces(data []byte) *places { return &places{data: data} }
+
+func (p *places) count() {
+	if p.starts != nil {
+		return
+	}
+	p.starts = make([]int, 1, 1+bytes.Count(p.data, newline))
+	for at := 0; ; {
+		i := bytes.IndexByte(p.data[at:], '\n')
+		if i < 0 {
+			break
+		}
+		at += i + 1
+		p.starts = append(p.starts, at)
+	}
+	if isASCII(p.data) {
+		return
+	}
 	n := 0
-	for i, b := range data {
+	for i, b := range p.data {
 		if i%step == 0 {
 			p.chars = append(p.chars, n)
 		}
 		if starts(b) {
 			n++
 		}
-		if b == '\n' {
-			p.starts = append(p.starts, i+1)
-		}
 	}
 	p.chars = append(p.chars, n)
-	return p
+}
+
+var newline = []byte("\n")
+
+func isASCII(data []byte) bool {
+	for _, b := range data {
+		if b >= 0x80 {
+			return false
+		}
+	}
+	return true
 }
 
 // starts reports whether b begins a character of UTF-8.
@@ -49,11 +73,25 @@ func (p *places) span(start, end int) Span {
 
 // line is the number of the line with an offset.
 func (p *places) line(offset int) int {
+	p.count()
 	return sort.SearchInts(p.starts, offset+1)
+}
+
+// lineStart is where a line begins; ok is false for one that is not there.
+func (p *places) lineStart(line int) (at int, ok bool) {
+	p.count()
+	if line < 1 || line > len(p.starts) {
+		return 0, false
+	}
+	return p.starts[line-1], true
 }
 
 // before counts the characters before an offset.
 func (p *places) before(offset int) int {
+	p.count()
+	if p.chars == nil {
+		return offset
+	}
 	i := min(offset/step, len(p.chars)-1)
 	n := p.chars[i]
 	for _, b := range p.data[min(i*step, offset):offset] {

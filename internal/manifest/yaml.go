@@ -16,35 +16,48 @@ type document struct {
 	// base is where the document begins in the file.
 	base int
 	root *yaml.Node
+	// aliases is whether a node can be met twice.
+	aliases bool
 }
 
 // documents parses the documents of a YAML stream one by one, so that one that
 // cannot be read costs no other. "---" at the begin of a line ends a document
-// wherever it stands (YAML 1.2, 9.1.2).
-func documents(s *places, each func(document), bad func(line int, text []byte, err error)) {
+// wherever it stands (YAML 1.2, 9.1.2). A document without any of the words is
+// passed over.
+func (f *Finder) documents(s *places, words []string, each func(document), bad func(line int, text []byte, err error)) {
 	start := 0
 	if bytes.HasPrefix(s.data, bom) {
 		start = len(bom)
 	}
-	firstLine := 0
-	flush := func(end, line int) {
-		text := s.data[start:end]
-		if len(bytes.TrimSpace(text)) > 0 {
-			root, err := parseYAML(text)
-			if err != nil {
-				bad(firstLine+1, text, err)
-			} else if root != nil {
-				each(document{text: s, base: start, root: root})
+	for start < len(s.data) {
+		end := len(s.data)
+		for at := start; ; {
+			i := bytes.Index(s.data[at:], []byte("\n---"))
+			if i < 0 {
+				break
+			}
+			at += i + 1
+			if isMarker(s.data[at:]) {
+				end = at
+				break
 			}
 		}
-		start, firstLine = end, line
-	}
-	for n := 1; n < len(s.starts); n++ {
-		if at := s.starts[n]; at > start && isMarker(s.data[at:]) {
-			flush(at, n)
+		text := s.data[start:end]
+		if containsAny(text, words) {
+			root, quick := f.quick.parse(string(text))
+			var err error
+			if !quick {
+				root, err = parseYAML(text)
+			}
+			switch {
+			case err != nil:
+				bad(s.line(start), text, err)
+			case root != nil:
+				each(document{text: s, base: start, root: root, aliases: !quick})
+			}
 		}
+		start = end
 	}
-	flush(len(s.data), len(s.starts))
 }
 
 // isMarker reports whether a line begins a document.
@@ -75,11 +88,11 @@ func (d *document) offset(n *yaml.Node) (int, error) {
 	start := d.base
 	line := d.text.line(d.base)
 	if n.Line > 1 {
-		at := line - 1 + n.Line - 1
-		if at >= len(d.text.starts) {
+		at, ok := d.text.lineStart(line + n.Line - 1)
+		if !ok {
 			return 0, errOutside
 		}
-		start = d.text.starts[at]
+		start = at
 	}
 	for range n.Column - 1 {
 		if start >= len(d.text.data) {
@@ -156,17 +169,41 @@ func comment(n *yaml.Node) string {
 	return strings.TrimSpace(strings.TrimPrefix(n.LineComment, "#"))
 }
 
-// value returns the value of a key of a mapping, through aliases, or nil.
+// value returns the value of a key of a mapping, through aliases and merge
+// keys, or nil.
 func value(n *yaml.Node, key string) *yaml.Node {
-	if n = resolved(n); n == nil || n.Kind != yaml.MappingNode {
+	most := 1000 // A few lines of merge keys can stand for billions.
+	return merged(n, key, &most, false)
+}
+
+func merged(n *yaml.Node, key string, most *int, below bool) *yaml.Node {
+	if n = resolved(n); n == nil || *most == 0 {
 		return nil
 	}
-	for i := 0; i+1 < len(n.Content); i += 2 {
-		if n.Content[i].Value == key {
-			return resolved(n.Content[i+1])
+	*most--
+	if n.Kind == yaml.SequenceNode && below { // << can have several.
+		for _, item := range n.Content {
+			if v := merged(item, key, most, true); v != nil {
+				return v
+			}
 		}
 	}
-	return nil
+	if n.Kind != yaml.MappingNode {
+		return nil
+	}
+	merge := (*yaml.Node)(nil)
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		switch n.Content[i].Value {
+		case key:
+			return resolved(n.Content[i+1])
+		case "<<":
+			merge = n.Content[i+1]
+		}
+	}
+	if merge == nil {
+		return nil
+	}
+	return merged(merge, key, most, true)
 }
 
 // text is the value of a key that is a string, or "".

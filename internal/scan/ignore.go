@@ -5,42 +5,64 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 )
 
 // ignore has the patterns of .gitignore files
 // (https://git-scm.com/docs/gitignore).
 type ignore struct {
-	rules []ignoreRule
+	// prefix is the root of the walk as seen from the top of the work tree,
+	// with a slash at its end, or "".
+	prefix string
+	rules  []ignoreRule
 }
 
 type ignoreRule struct {
-	below   string // the folder of the file that has the rule
-	pattern *regexp.Regexp
-	not     bool
-	folders bool
+	below string // the folder of the file that has the rule
+	// One of the three: a name, or a path if anchored; the end of a name; all
+	// other patterns.
+	name, suffix string
+	pattern      *regexp.Regexp
+	anchored     bool
+	not          bool
+	folders      bool
 }
 
 // newIgnore reads what is left out of the whole tree: .git/info/exclude, and
-// the .gitignore files of the folders above up to the top of the work tree.
+// the .gitignore files of the folders above, from the top of the work tree.
 func newIgnore(root string) *ignore {
 	ig := &ignore{}
 	abs, err := filepath.Abs(root)
 	if err != nil {
 		return ig
 	}
+	var above []string // The folders between the root and the top.
 	for top := abs; ; top = filepath.Dir(top) {
 		if _, err := os.Stat(filepath.Join(top, ".git")); err == nil {
 			ig.file(filepath.Join(top, ".git", "info", "exclude"), "")
+			for _, folder := range slices.Backward(above) {
+				ig.file(filepath.Join(folder, ".gitignore"), below(top, folder))
+			}
 			if top != abs {
-				ig.file(filepath.Join(top, ".gitignore"), "")
+				ig.prefix = below(top, abs) + "/"
 			}
 			return ig
 		}
 		if filepath.Dir(top) == top {
 			return ig
 		}
+		above = append(above, filepath.Dir(top))
 	}
+}
+
+// below is the path of a folder below another, with slashes, or "" for itself.
+func below(top, folder string) string {
+	rel, err := filepath.Rel(top, folder)
+	if err != nil || rel == "." {
+		return ""
+	}
+	return filepath.ToSlash(rel)
 }
 
 // read takes in the .gitignore of a folder.
@@ -48,7 +70,7 @@ func (ig *ignore) read(folder, rel string) {
 	if rel == "." {
 		rel = ""
 	}
-	ig.file(filepath.Join(folder, ".gitignore"), rel)
+	ig.file(filepath.Join(folder, ".gitignore"), strings.TrimSuffix(ig.prefix+rel, "/"))
 }
 
 func (ig *ignore) file(name, below string) {
@@ -79,6 +101,16 @@ func ignoreLine(line, below string) (r ignoreRule, ok bool) {
 	line, r.folders = strings.CutSuffix(line, "/")
 	anchored := strings.Contains(line, "/")
 	line = strings.TrimPrefix(line, "/")
+	r.anchored = anchored
+	const special = `*?[\`
+	if line != "" && !strings.ContainsAny(line, special) {
+		r.name = line
+		return r, true
+	}
+	if rest, ok := strings.CutPrefix(line, "*"); ok && rest != "" && !anchored && !strings.ContainsAny(rest, special) {
+		r.suffix = rest
+		return r, true
+	}
 	var b strings.Builder
 	b.WriteString("^")
 	if !anchored {
@@ -114,6 +146,7 @@ func ignoreLine(line, below string) (r ignoreRule, ok bool) {
 // that is about it decides.
 func (ig *ignore) matches(rel string, folder bool) bool {
 	out := false
+	rel = ig.prefix + rel
 	for _, r := range ig.rules {
 		name := rel
 		if r.below != "" {
@@ -123,10 +156,25 @@ func (ig *ignore) matches(rel string, folder bool) bool {
 			}
 			name = rest
 		}
-		if r.folders && !folder || !r.pattern.MatchString(name) {
-			continue
+		if r.not != out || r.folders && !folder {
+			continue // It would change nothing.
 		}
-		out = !r.not
+		if r.matches(name) {
+			out = !r.not
+		}
 	}
 	return out
+}
+
+func (r *ignoreRule) matches(name string) bool {
+	if r.pattern != nil {
+		return r.pattern.MatchString(name)
+	}
+	if !r.anchored {
+		name = name[strings.LastIndexByte(name, '/')+1:]
+	}
+	if r.suffix != "" {
+		return strings.HasSuffix(name, r.suffix)
+	}
+	return name == r.name
 }

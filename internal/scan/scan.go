@@ -9,16 +9,17 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"iter"
 	"os"
 	"path/filepath"
+	"regexp"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
 	"unicode/utf8"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/tagwarden/tagwarden/image"
 	"github.com/tagwarden/tagwarden/internal/finding"
@@ -34,6 +35,11 @@ type Config struct {
 	// Production is whether files count as production where they name no
 	// namespace.
 	Production bool
+	// Known has the fingerprints of findings that are known.
+	Known map[string]bool
+	// Resolve asks for the digest that a reference stands for now; nil leaves
+	// the digest for people to find.
+	Resolve func(context.Context, image.Reference) (image.Digest, error)
 }
 
 // A Found is a finding, and what the formats need beside it.
@@ -56,97 +62,185 @@ type Unscannable struct {
 	Reason string `json:"reason"`
 }
 
-// A Report is the outcome of a scan. Its order is that of the paths and lines.
+// A Report is what was found in a file, or in several.
 type Report struct {
 	Findings    []Found
 	Unscannable []Unscannable
+	Summary     Summary
+}
+
+// A Summary counts.
+type Summary struct {
+	Files int `json:"files"`
+	// Workloads are those of a cluster.
+	Workloads  int `json:"workloads,omitempty"`
+	References int `json:"references"`
+	// Findings are those that no comment, no exception and no baseline accepts.
+	Findings int `json:"findings"`
+	// Known are findings that the baseline has.
+	Known int `json:"known,omitempty"`
 	// Suppressed are findings that a comment or an exception accepts.
-	Suppressed int
-	Files      int
-	References int
-	ByClass    map[string]int
+	Suppressed int `json:"suppressed"`
+	// Actions are references to GitHub actions.
+	Actions     int            `json:"actions,omitempty"`
+	Unscannable int            `json:"unscannable"`
+	ByClass     map[string]int `json:"byClass"`
+}
+
+// Add adds o to s.
+func (s *Summary) Add(o *Summary) {
+	s.Files += o.Files
+	s.References += o.References
+	s.Findings += o.Findings
+	s.Known += o.Known
+	s.Suppressed += o.Suppressed
+	s.Unscannable += o.Unscannable
+	s.Actions += o.Actions
+	s.Workloads += o.Workloads
+	if s.ByClass == nil {
+		s.ByClass = map[string]int{}
+	}
+	for class, n := range o.ByClass {
+		s.ByClass[class] += n
+	}
+}
+
+func newReport() *Report { return &Report{Summary: Summary{ByClass: map[string]int{}}} }
+
+func (r *Report) gap(u Unscannable) {
+	r.Unscannable = append(r.Unscannable, u)
+	r.Summary.Unscannable++
 }
 
 // A File is one file to look at.
 type File struct {
 	// Name is what it is called in the report, with slashes.
 	Name string
+	// Open reads it. Its error makes it unscannable.
 	Open func() (io.ReadCloser, error)
 }
 
-// Files looks at files, several at a time, and puts the outcome into the order
-// of files.
-func (c *Config) Files(ctx context.Context, files []File) (*Report, error) {
-	results := make([]*Report, len(files))
-	var group errgroup.Group
-	next := make(chan int)
-	group.Go(func() error {
-		defer close(next)
-		for i := range files {
-			select {
-			case next <- i:
-			case <-ctx.Done():
-				return ctx.Err()
+const (
+	// batch is how many files a worker takes at a time.
+	batch = 8
+	// resolvers is how many workers there are when registries are asked: most
+	// of them wait.
+	resolvers = 16
+)
+
+// Files looks at files, several at a time, and calls each with the report of
+// some of them as soon as it is there, in the order of files. It ends with the
+// first error of each, or of ctx.
+func (c *Config) Files(ctx context.Context, files iter.Seq[File], each func(*Report) error) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	type job struct {
+		files []File
+		done  chan *Report
+	}
+	workers := runtime.GOMAXPROCS(0)
+	if c.Resolve != nil {
+		workers = resolvers
+	}
+	jobs, order := make(chan job), make(chan job, 8*workers)
+	var group sync.WaitGroup
+	defer group.Wait() // Behind the cancel above.
+	defer cancel()
+	for range workers {
+		group.Go(func() {
+			w := worker{config: c, ctx: ctx}
+			for j := range jobs {
+				r := newReport()
+				for _, f := range j.files {
+					w.file(f, r)
+				}
+				j.done <- r
 			}
-		}
-		return nil
-	})
-	for range runtime.GOMAXPROCS(0) {
-		group.Go(func() error {
-			var buf []byte
-			for i := range next {
-				results[i], buf = c.file(files[i], buf)
-			}
-			return nil
 		})
 	}
-	if err := group.Wait(); err != nil {
-		return nil, err
+	group.Go(func() {
+		defer close(jobs)
+		defer close(order)
+		var some []File
+		send := func() bool {
+			j := job{some, make(chan *Report, 1)}
+			some = nil
+			select {
+			case order <- j:
+			case <-ctx.Done():
+				return false
+			}
+			select {
+			case jobs <- j:
+				return true
+			case <-ctx.Done():
+				return false
+			}
+		}
+		for f := range files {
+			if some = append(some, f); len(some) == batch && !send() {
+				return
+			}
+			if ctx.Err() != nil {
+				return
+			}
+		}
+		if len(some) > 0 {
+			send()
+		}
+	})
+	for j := range order {
+		select {
+		case r := <-j.done:
+			if err := each(r); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
 	}
-	all := &Report{ByClass: map[string]int{}}
-	for _, r := range results {
-		all.add(r)
-	}
-	return all, nil
+	return ctx.Err()
 }
 
-func (r *Report) add(o *Report) {
-	r.Findings = append(r.Findings, o.Findings...)
-	r.Unscannable = append(r.Unscannable, o.Unscannable...)
-	r.Suppressed += o.Suppressed
-	r.Files += o.Files
-	r.References += o.References
-	for class, n := range o.ByClass {
-		r.ByClass[class] += n
-	}
+// worker looks at one file after the other, with the same memory.
+type worker struct {
+	config *Config
+	ctx    context.Context //nolint:containedctx // The worker lives as long as one scan.
+	finder manifest.Finder
+	buf    []byte
 }
 
-// file looks at one file. buf is used again from file to file.
-func (c *Config) file(f File, buf []byte) (*Report, []byte) {
-	r := &Report{Files: 1, ByClass: map[string]int{}}
-	gap := func(reason string) (*Report, []byte) {
-		r.Unscannable = append(r.Unscannable, Unscannable{File: f.Name, Reason: reason})
-		return r, buf
-	}
+func (w *worker) file(f File, r *Report) {
+	r.Summary.Files++
+	gap := func(reason string) { r.gap(Unscannable{File: f.Name, Reason: reason}) }
 	in, err := f.Open()
 	if err != nil {
-		return gap(reasonOf(err))
+		gap(reasonOf(err))
+		return
 	}
-	buf, err = readInto(buf[:0], in)
+	w.buf, err = readInto(w.buf[:0], in)
 	err = errors.Join(err, in.Close())
 	switch {
 	case err != nil:
-		return gap(reasonOf(err))
-	case len(buf) > manifest.MaxSize:
-		return gap(fmt.Sprintf("larger than %d MiB", manifest.MaxSize>>20))
+		gap(reasonOf(err))
+		return
+	case len(w.buf) > manifest.MaxSize:
+		gap(fmt.Sprintf("larger than %d MiB", manifest.MaxSize>>20))
+		w.buf = nil
+		return
 	}
 	format := manifest.Detect(f.Name)
 	if format == "" {
 		format = manifest.Kubernetes // It was named on the command line.
 	}
-	c.judge(r, f.Name, buf, manifest.Find(format, buf))
-	return r, buf
+	w.judge(r, f.Name, w.buf, w.finder.Find(format, w.buf))
+	if cap(w.buf) > maxKept {
+		w.buf = nil
+	}
 }
+
+// maxKept is the largest buffer that is kept for the next file.
+const maxKept = 1 << 20
 
 // readInto reads all of in, and no more than is looked at.
 func readInto(buf []byte, in io.Reader) ([]byte, error) {
@@ -175,43 +269,57 @@ func reasonOf(err error) string {
 }
 
 // judge says what is wrong with the references of a file.
-func (c *Config) judge(r *Report, name string, data []byte, found manifest.Result) {
+func (w *worker) judge(r *Report, name string, data []byte, found manifest.Result) {
+	c := w.config
 	for _, u := range found.Unscannable {
-		r.Unscannable = append(r.Unscannable, Unscannable{File: name, Line: u.Line, Reason: u.Reason})
+		r.gap(Unscannable{File: name, Line: u.Line, Reason: u.Reason})
 	}
 	slices.SortStableFunc(found.References, func(a, b manifest.Reference) int { return cmp.Compare(a.Span.Start, b.Span.Start) })
 	for i := range found.References {
 		ref := &found.References[i]
-		r.References++
-		line := lineAt(data, ref.Span.Start)
-		one, class, ok := c.one(name, ref)
-		r.ByClass[class.String()]++
+		one, ok := w.one(name, ref, r)
 		if !ok {
 			continue
 		}
-		one.Source = line
+		one.Source = lineAt(data, ref.Span.Start)
 		switch s, ok := suppression(data, ref, one.ID); {
 		case ok && !s.expired(c.Now):
-			r.Suppressed++
+			r.Summary.Suppressed++
 			continue
 		case ok:
 			one.Message += fmt.Sprintf("; the comment that accepted it expired on %s", s.until.Format(time.DateOnly))
 		}
-		if c.excepted(ref, one) {
-			r.Suppressed++
+		if c.excepted(ref.Text, ref.ContainerKind, one) {
+			r.Summary.Suppressed++
 			continue
 		}
-		r.Findings = append(r.Findings, *one)
+		r.found(c, one)
 	}
 }
 
+// found keeps a finding.
+func (r *Report) found(c *Config, f *Found) {
+	if f.Known = len(c.Known) > 0 && c.Known[f.Fingerprint()]; f.Known {
+		r.Summary.Known++
+	} else {
+		r.Summary.Findings++
+	}
+	r.Findings = append(r.Findings, *f)
+}
+
 // one judges one reference.
-func (c *Config) one(name string, ref *manifest.Reference) (*Found, image.Class, bool) {
+func (w *worker) one(name string, ref *manifest.Reference, r *Report) (*Found, bool) {
+	c := w.config
+	if ref.Action {
+		return w.action(name, ref, r)
+	}
+	r.Summary.References++
 	parsed, err := image.Parse(ref.Text)
 	class, why := image.Invalid, ""
 	if err == nil {
 		class, why = parsed.Class()
 	}
+	r.Summary.ByClass[class.String()]++
 	production := c.Production
 	if ref.Object.Namespace != "" {
 		production = c.Policy.Production(ref.Object.Namespace)
@@ -228,24 +336,58 @@ func (c *Config) one(name string, ref *manifest.Reference) (*Found, image.Class,
 	}
 	switch class {
 	case image.Pinned:
-		return nil, class, false
+		return nil, false
 	case image.Invalid:
 		f.ID, f.Message = finding.TW09, fmt.Sprintf("%s is no image reference: %v", ref.Text, parseReason(err))
 		f.Fix = "write registry/repository:tag@sha256:DIGEST, with a digest of 64 lower-case hex digits"
 	case image.Fixed:
 		f.ID, f.Message = finding.TW02, fmt.Sprintf("%s is not pinned to a digest: %s", ref.Text, why)
-		f.Fix = pinned(parsed)
+		f.Fix = w.pinned(parsed)
 	default:
 		f.ID, f.Message = finding.F01, fmt.Sprintf("%s is mutable: %s", ref.Text, why)
-		f.Fix = pinned(parsed)
+		f.Fix = w.pinned(parsed)
 	}
 	f.Severity = f.ID.Severity(production)
-	return f, class, true
+	return f, true
+}
+
+// commit is how a commit of git is written in full.
+var commit = regexp.MustCompile(`^(?:[0-9a-f]{40}|[0-9a-f]{64})$`)
+
+// action judges a reference to a GitHub action: the tag or the branch behind
+// the @ can be moved just as the tag of an image can.
+func (w *worker) action(name string, ref *manifest.Reference, r *Report) (*Found, bool) {
+	r.Summary.Actions++
+	_, rev, _ := strings.Cut(ref.Text, "@")
+	if commit.MatchString(rev) {
+		return nil, false
+	}
+	f := &Found{Class: image.Floating, Kind: ref.ContainerKind}
+	f.ID, f.Image = finding.TW11, ref.Text
+	f.Severity = f.ID.Severity(w.config.Production)
+	f.Location = finding.Location{
+		File: name, Line: ref.Span.Line, Column: ref.Span.Column, Path: ref.Path,
+		Width: utf8.RuneCountInString(ref.Text),
+	}
+	f.Subject = finding.Subject{Container: ref.Container, Kind: string(ref.ContainerKind)}
+	f.Message = ref.Text + " is not pinned to a commit: who can move the tag or the branch " + strconv.Quote(rev) + " changes what runs"
+	f.Fix = "write the commit in full, with the tag as a comment: " + strings.TrimSuffix(ref.Text, "@"+rev) + "@COMMIT # " + rev
+	return f, true
 }
 
 // pinned is what to write instead of a reference.
-func pinned(ref image.Reference) string {
+func (w *worker) pinned(ref image.Reference) string {
 	name := ref.Familiar()
+	if w.config.Resolve != nil {
+		d, err := w.config.Resolve(w.ctx, ref)
+		if ref.Tag() != "" {
+			name += ":" + ref.Tag()
+		}
+		if err != nil {
+			return "write " + name + "@sha256:DIGEST; the digest could not be had: " + err.Error()
+		}
+		return "write " + name + "@" + d.String()
+	}
 	if ref.Tag() == "" || strings.EqualFold(ref.Tag(), "latest") {
 		return "write " + name + ":VERSION@sha256:DIGEST; tagwarden image resolve " + name + ":VERSION prints the digest"
 	}
@@ -262,14 +404,13 @@ func parseReason(err error) string {
 }
 
 // excepted reports whether the policy accepts a finding.
-func (c *Config) excepted(ref *manifest.Reference, f *Found) bool {
+func (c *Config) excepted(text string, kind manifest.ContainerKind, f *Found) bool {
 	name := ""
-	if parsed, err := image.Parse(ref.Text); err == nil {
+	if parsed, err := image.Parse(text); err == nil {
 		name = parsed.Name()
 	}
-	kind := string(ref.ContainerKind)
 	d := c.Policy.Decide(policy.Subject{
-		Finding: f.ID, Namespace: ref.Object.Namespace, Workload: f.Subject.Workload, Image: name, ContainerKind: kind,
+		Finding: f.ID, Namespace: f.Subject.Namespace, Workload: f.Subject.Workload, Image: name, ContainerKind: string(kind),
 	}, c.Now)
 	switch d.Action {
 	case policy.Mute:
@@ -295,60 +436,74 @@ func lineAt(data []byte, at int) string {
 // maxLine is how much of a line is shown.
 const maxLine = 1000
 
-// Walk lists the files below roots in which references may be. What .gitignore
-// leaves out is left out, and so are the folders of dependencies; links are
-// not followed. A root that is a file is taken as it is.
-func Walk(roots []string) (files []File, gaps []Unscannable) {
-	seen := map[string]bool{}
-	add := func(name string) {
-		slash := filepath.ToSlash(name)
-		if !seen[slash] {
-			seen[slash] = true
-			files = append(files, File{Name: slash, Open: func() (io.ReadCloser, error) { return os.Open(name) }})
+// Walk goes through the files below roots in which references may be, folder by
+// folder, by name. What .gitignore leaves out is left out, and so are the
+// folders of dependencies; links are not followed. A root that is a file is
+// taken as it is. What cannot be looked at is a File that cannot be opened.
+func Walk(roots []string) iter.Seq[File] {
+	return func(yield func(File) bool) {
+		seen := map[string]bool{} // What was looked at, where roots can overlap.
+		for _, root := range roots {
+			if !walk(root, func(f File) bool {
+				if len(roots) > 1 {
+					if seen[f.Name] {
+						return true
+					}
+					seen[f.Name] = true
+				}
+				return yield(f)
+			}) {
+				return
+			}
 		}
 	}
-	for _, root := range roots {
-		info, err := os.Stat(root)
+}
+
+func walk(root string, yield func(File) bool) bool {
+	add := func(name string) bool {
+		return yield(File{Name: filepath.ToSlash(name), Open: func() (io.ReadCloser, error) { return os.Open(name) }})
+	}
+	gap := func(name string, err error) bool {
+		return yield(File{Name: filepath.ToSlash(name), Open: func() (io.ReadCloser, error) { return nil, err }})
+	}
+	info, err := os.Stat(root)
+	switch {
+	case err != nil:
+		return gap(root, err)
+	case !info.IsDir():
+		return add(root)
+	}
+	ignore := newIgnore(root)
+	more := true
+	err = filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
+		rel, relErr := filepath.Rel(root, name)
+		if relErr != nil {
+			rel = name
+		}
+		rel = filepath.ToSlash(rel)
 		switch {
 		case err != nil:
-			gaps = append(gaps, Unscannable{File: filepath.ToSlash(root), Reason: reasonOf(err)})
-			continue
-		case !info.IsDir():
-			add(root)
-			continue
-		}
-		ignore := newIgnore(root)
-		err = filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
-			rel, relErr := filepath.Rel(root, name)
-			if relErr != nil {
-				rel = name
+			more = gap(name, err)
+			if more && d != nil && d.IsDir() {
+				return fs.SkipDir
 			}
-			rel = filepath.ToSlash(rel)
-			switch {
-			case err != nil:
-				gaps = append(gaps, Unscannable{File: filepath.ToSlash(name), Reason: reasonOf(err)})
-				if d != nil && d.IsDir() {
-					return fs.SkipDir
-				}
-				return nil
-			case d.IsDir():
-				if rel != "." && (skipped[d.Name()] || ignore.matches(rel, true)) {
-					return fs.SkipDir
-				}
-				ignore.read(name, rel)
-				return nil
-			case !d.Type().IsRegular() || manifest.Detect(rel) == "" || ignore.matches(rel, false):
-				return nil
+		case d.IsDir():
+			if rel != "." && (skipped[d.Name()] || ignore.matches(rel, true)) {
+				return fs.SkipDir
 			}
-			add(name)
-			return nil
-		})
-		if err != nil {
-			gaps = append(gaps, Unscannable{File: filepath.ToSlash(root), Reason: reasonOf(err)})
+			ignore.read(name, rel)
+		case d.Type().IsRegular() && manifest.Detect(rel) != "" && !ignore.matches(rel, false):
+			more = add(name)
 		}
+		if !more {
+			return fs.SkipAll
+		}
+		return nil
+	})
+	if err != nil {
+		return gap(root, err)
 	}
-	slices.SortStableFunc(files, func(a, b File) int { return cmp.Compare(a.Name, b.Name) })
-	return files, gaps
+	return more
 }
 
 // skipped are folders that hold other people's files.
@@ -362,12 +517,4 @@ func Reader(name string, r io.Reader) File {
 		once.Do(func() { rc, err = io.NopCloser(r), nil })
 		return rc, err
 	}}
-}
-
-// Baseline marks the findings whose fingerprint is among known.
-func (r *Report) Baseline(known map[string]bool) {
-	for i := range r.Findings {
-		f := &r.Findings[i]
-		f.Known = known[f.Fingerprint()]
-	}
 }
