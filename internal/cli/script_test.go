@@ -78,6 +78,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"registry": registryCommand,
+			"sarif":    sarifCommand,
 			"status":   statusCommand,
 		},
 		Setup: func(env *testscript.Env) error {
