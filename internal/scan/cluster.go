@@ -40,6 +40,7 @@ type clusterGroup struct {
 	path    string
 	pods    int
 	digests map[string]int
+	local   bool
 }
 
 // maxDigests is how many digests of one container are told apart.
@@ -166,12 +167,13 @@ func (c *Cluster) note(o *object, ref *manifest.Reference, subject string, isPod
 	g.pods++
 	for _, statuses := range [][]containerStatus{o.Status.Containers, o.Status.Init, o.Status.Ephemeral} {
 		for _, s := range statuses {
-			_, digest, ok := strings.Cut(s.ImageID, "@")
-			if !ok && strings.HasPrefix(s.ImageID, "sha256:") {
-				digest, ok = s.ImageID, true
-			}
-			if s.Name != ref.Container || !ok {
+			if s.Name != ref.Container || s.ImageID == "" {
 				continue
+			}
+			_, digest, pulled := strings.Cut(s.ImageID, "@")
+			if !pulled { // The digest of its config, which no registry has under it.
+				digest = s.ImageID
+				g.local = true
 			}
 			if g.digests == nil {
 				g.digests = map[string]int{}
@@ -230,6 +232,9 @@ func (c *Config) Report(ctx context.Context, of *Cluster) *Report {
 			f.Subject.Namespace = key.object.Namespace
 		}
 		f.Message += of.groups[key].runs(f)
+		if fix := of.groups[key].fix(key.image); fix != "" && c.Resolve == nil {
+			f.Fix = fix
+		}
 		if c.excepted(key.image, key.kind, f) {
 			r.Summary.Suppressed++
 			continue
@@ -238,6 +243,23 @@ func (c *Config) Report(ctx context.Context, of *Cluster) *Report {
 	}
 	r.Summary.Workloads = len(workloads)
 	return r
+}
+
+// fix is what to write so that the same bytes run as now, if all pods run the
+// same.
+func (g *clusterGroup) fix(text string) string {
+	ref, err := image.Parse(text)
+	if err != nil || len(g.digests) != 1 || g.local {
+		return ""
+	}
+	name := ref.Familiar()
+	if ref.Tag() != "" {
+		name += ":" + ref.Tag()
+	}
+	for digest := range g.digests {
+		name += "@" + digest
+	}
+	return "write " + name + ", which is what its pods run"
 }
 
 // runs says what runs for a reference, and notes it as evidence.

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tagwarden/tagwarden/lab/internal/cluster"
 	"github.com/tagwarden/tagwarden/lab/internal/gobuild"
@@ -39,6 +40,7 @@ func TestScenarios(t *testing.T) {
 		})
 	}
 	t.Run("history", func(t *testing.T) { history(t, tagwarden, w.Store("kube")) })
+	t.Run("scan", func(t *testing.T) { scanCluster(t, on, tagwarden) })
 	w.Stop(t.Context())
 
 	// The pods of the attack run still. Watchers that come late must judge
@@ -87,6 +89,91 @@ func history(t *testing.T, tagwarden, store string) {
 	rollback, err := exec.CommandContext(t.Context(), tagwarden, "history", "silent-replacement/deploy/api", "--store", store, "--rollback").Output()
 	if err != nil || !strings.Contains(string(rollback), "set image deployment/api api=lab/silent-replacement:latest@"+all.Intervals[0].Digest) {
 		t.Errorf("rollback: %v\n%s", err, rollback)
+	}
+}
+
+// scanCluster scans the cluster that the scenarios have left, as an
+// administrator and as somebody who may read one namespace only.
+func scanCluster(t *testing.T, on *scenario.Stage, tagwarden string) {
+	t.Helper()
+	type scanned struct {
+		Findings []struct {
+			ID, Image, Fix string
+			Object         struct{ Kind, Namespace, Name string }
+			Container      struct{ Name, Kind string }
+		}
+		Unscannable []struct{ File, Reason string }
+	}
+	scan := func(kubeconfig string, status int, args ...string) (out scanned) {
+		args = append([]string{"scan", "--cluster", "--kubeconfig", kubeconfig, "-o", "json"}, args...)
+		cmd := exec.CommandContext(t.Context(), tagwarden, args...)
+		text, err := cmd.Output()
+		if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != status {
+			t.Fatalf("%s: %v, want exit status %d\n%s", args, err, status, text)
+		}
+		if err := json.Unmarshal(text, &out); err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	found := map[string]string{}
+	for _, f := range scan(on.State.Kubeconfig(), 1).Findings {
+		found[f.ID+" "+f.Object.Namespace+" "+f.Object.Kind+"/"+f.Object.Name+" "+f.Container.Kind+" "+f.Image] = f.Fix
+	}
+	for want, fix := range map[string]string{
+		"F-01 default Pod/lab010 container nginx:latest":   "write nginx:latest@sha256:",
+		"F-01 default Pod/lab010b container nginx":         "write nginx@sha256:",
+		"TW-02 default Pod/lab010c container nginx:1.25.3": "write nginx:1.25.3@sha256:",
+	} {
+		if got := found[want]; !strings.HasPrefix(got, fix) {
+			t.Errorf("%s: got %q, want %q…; all: %q", want, got, fix, found)
+		}
+	}
+
+	// One who may list pods in one namespace, and namespaces, hears of the rest.
+	for path, object := range map[string]string{
+		"/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles": `{"metadata":{"name":"reader"},
+			"rules":[{"apiGroups":[""],"resources":["pods"],"verbs":["list"]}]}`,
+		"/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings": `{"metadata":{"name":"reader"},
+			"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"reader"},
+			"subjects":[{"apiGroup":"rbac.authorization.k8s.io","kind":"User","name":"reader"}]}`,
+		"/apis/rbac.authorization.k8s.io/v1/clusterroles": `{"metadata":{"name":"namespaces"},
+			"rules":[{"apiGroups":[""],"resources":["namespaces"],"verbs":["list"]}]}`,
+		"/apis/rbac.authorization.k8s.io/v1/clusterrolebindings": `{"metadata":{"name":"namespaces"},
+			"roleRef":{"apiGroup":"rbac.authorization.k8s.io","kind":"ClusterRole","name":"namespaces"},
+			"subjects":[{"apiGroup":"rbac.authorization.k8s.io","kind":"User","name":"reader"}]}`,
+	} {
+		if err := on.Kube.Do(t.Context(), "POST", path, "application/json", json.RawMessage(object), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	admin, err := os.ReadFile(on.State.Kubeconfig())
+	if err != nil {
+		t.Fatal(err)
+	}
+	reader := filepath.Join(t.TempDir(), "kubeconfig")
+	as := strings.Replace(string(admin), "  user:\n", "  user:\n    as: reader\n", 1)
+	if err := os.WriteFile(reader, []byte(as), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var part scanned
+	var told map[string]bool
+	// A role takes effect when the server has seen it.
+	for range 20 {
+		part, told = scan(reader, 3), map[string]bool{}
+		for _, u := range part.Unscannable {
+			told[u.File] = true
+		}
+		if !told["Pod in default"] {
+			break
+		}
+		time.Sleep(250 * time.Millisecond)
+	}
+	if !told["Pod in kube-system"] || !told["Deployment in default"] || told["Pod in default"] {
+		t.Errorf("not scanned: %v, want pods of kube-system and deployments, and not the pods of default", told)
+	}
+	if len(part.Findings) == 0 {
+		t.Error("nothing was found in the namespace that may be read")
 	}
 }
 

@@ -75,12 +75,12 @@ func New(cfg Config) (*Source, error) {
 	restCfg.ContentType = runtime.ContentTypeProtobuf
 	restCfg.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 	restCfg.WarningHandler = rest.NoWarnings{}
+	// Owners are asked for while starts wait.
+	restCfg.QPS, restCfg.Burst = 50, 100
 	client, err := kubernetes.NewForConfig(restCfg)
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", restCfg.Host, err)
 	}
-	// Owners are asked for while starts wait.
-	restCfg.QPS, restCfg.Burst = 50, 100
 	meta, err := metadata.NewForConfig(restCfg)
 	if err != nil {
 		return nil, fmt.Errorf("cluster %s: %w", restCfg.Host, err)
