@@ -22,7 +22,7 @@ func Detect(name string) Format {
 	dir := strings.ToLower(path.Dir(name))
 	yamlFile := strings.HasSuffix(base, ".yaml") || strings.HasSuffix(base, ".yml")
 	switch {
-	case isDockerfile(base):
+	case isDockerfile(path.Base(name)):
 		return Dockerfile
 	case yamlFile && (strings.HasSuffix(dir, ".github/workflows") || base == "action.yml" || base == "action.yaml"):
 		return GitHubActions
@@ -48,14 +48,32 @@ func Detect(name string) Format {
 	return ""
 }
 
-func isDockerfile(base string) bool {
-	for _, name := range []string{"dockerfile", "containerfile"} {
-		if base == name || strings.HasPrefix(base, name+".") || strings.HasSuffix(base, "."+name) || strings.HasPrefix(base, name+"-") {
-			return !strings.HasSuffix(base, ".dockerignore")
+// isDockerfile tells Dockerfile, Dockerfile.dev, dev.Dockerfile and
+// Dockerfile-dev from texts about them, and Dockerfile.go, for an image with Go,
+// from dockerfile.go, a program.
+func isDockerfile(name string) bool {
+	base := strings.ToLower(name)
+	for _, stem := range []string{"dockerfile", "containerfile"} {
+		switch {
+		case base == stem, strings.HasSuffix(base, "."+stem), strings.HasPrefix(base, stem+"-") && !strings.Contains(base, "."):
+			return true
+		case strings.HasPrefix(base, stem+"."), strings.HasPrefix(base, stem+"-"):
+			ext := path.Ext(base)
+			return !aboutDockerfiles[ext] && (name[0] != base[0] || !programs[ext])
 		}
 	}
 	return false
 }
+
+var (
+	aboutDockerfiles = map[string]bool{
+		".md": true, ".rst": true, ".txt": true, ".html": true, ".json": true, ".yaml": true, ".yml": true, ".toml": true, ".dockerignore": true, ".lock": true,
+	}
+	programs = map[string]bool{
+		".go": true, ".py": true, ".js": true, ".mjs": true, ".ts": true, ".tsx": true, ".rb": true, ".rs": true, ".java": true, ".kt": true,
+		".cs": true, ".c": true, ".h": true, ".cpp": true, ".php": true, ".sh": true, ".lua": true, ".vim": true, ".scala": true, ".swift": true,
+	}
+)
 
 // A Finder finds references in one file after the other. It keeps memory from
 // one to the next, and is for one goroutine. The zero Finder is ready.

@@ -243,6 +243,9 @@ func TestDetect(t *testing.T) {
 	t.Parallel()
 	for name, want := range map[string]manifest.Format{
 		"Dockerfile": manifest.Dockerfile, "api.Dockerfile": manifest.Dockerfile, "Dockerfile.dev": manifest.Dockerfile, "Containerfile": manifest.Dockerfile,
+		"Dockerfile.go": manifest.Dockerfile, "dockerfile.go": "", "dockerfile_test.go": "", "Dockerfile.md": "", "Dockerfile.dockerignore": "", "Dockerfile-dev": manifest.Dockerfile,
+		"Dockerfile.yaml": manifest.Kubernetes, "deploy/main.tf": manifest.Terraform, ".devcontainer/go/devcontainer.json": manifest.Devcontainer, "Dockerfile-1.2": manifest.Dockerfile,
+		"kustomization.yml": manifest.Kustomization, "a/.gitlab-ci.yml": manifest.GitLabCI, ".circleci/config.yml": manifest.CircleCI, "skaffold.yaml": manifest.Skaffold,
 		".dockerignore": "", "README.md": "", "a/b.yaml": manifest.Kubernetes, "x.json": manifest.Kubernetes, "chart/values-prod.yml": manifest.HelmValues,
 		"compose.yaml": manifest.Compose, ".github/workflows/a.yaml": manifest.GitHubActions, ".github/dependabot.yml": manifest.Kubernetes,
 	} {
