@@ -257,9 +257,9 @@ func (g *clusterGroup) fix(text string) string {
 		name += ":" + ref.Tag()
 	}
 	for digest := range g.digests {
-		name += "@" + digest
+		return "write " + name + "@" + digest + ", which is what its pods run"
 	}
-	return "write " + name + ", which is what its pods run"
+	return ""
 }
 
 // runs says what runs for a reference, and notes it as evidence.
