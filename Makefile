@@ -34,6 +34,7 @@ test: ## Run all tests but the lab's
 	go vet ./...
 	go test ./...
 	cd lab && go vet ./cmd/... ./internal/... && go test ./cmd/... ./internal/...
+	cd bench && go vet ./... && go test ./...
 
 .PHONY: race
 race: ## Run all tests with the race detector
@@ -54,10 +55,15 @@ fuzz: ## Run every fuzz target for FUZZTIME (10s)
 bench: ## Run the benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: bench-scan
+bench-scan: build ## Measure scan beside its peers, which are built at first
+	cd bench && go run ./cmd/bench scan
+
 .PHONY: lint
 lint: ## Check the code with golangci-lint
 	$(LINT) run ./...
 	cd lab && $(LINT) run --config ../.golangci.yml ./cmd/... ./internal/... ./e2e/...
+	cd bench && $(LINT) run --config ../.golangci.yml ./...
 
 .PHONY: fmt
 fmt: ## Format the code
@@ -68,6 +74,7 @@ fmt: ## Format the code
 check: test lint race ## All that a change must pass, but for the lab
 	go mod tidy -diff
 	cd lab && go mod tidy -diff
+	cd bench && go mod tidy -diff
 
 .PHONY: clean
 clean: ## Remove what was built

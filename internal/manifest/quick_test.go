@@ -15,7 +15,7 @@ func sameTree(q, d *yaml.Node, path string) string {
 	switch {
 	case q.Kind != d.Kind:
 		return fmt.Sprintf("%s: kind %d, want %d", path, q.Kind, d.Kind)
-	case q.Kind == yaml.ScalarNode && !block && q.Value != d.Value && d.Tag != nullTag:
+	case q.Kind == yaml.ScalarNode && (!block || q.Value != "") && q.Value != d.Value && d.Tag != nullTag:
 		return fmt.Sprintf("%s: value %q, want %q", path, q.Value, d.Value)
 	case block != (d.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0):
 		return fmt.Sprintf("%s: style %d, want %d", path, q.Style, d.Style)
@@ -94,7 +94,15 @@ var quickCases = []struct {
 	{"a: {{ b }}\n", false},
 	{"a: b: c\n", false},
 	{"a: b:\n", false},
-	{"a: |\n  x\n", false},
+	{"a: |\n  x\n", true},
+	{"image: >-\n  x:1\nb: c\n", true},
+	{"image: |\n  x:1  \n\n\nb: c\n", true},
+	{"- >-\n  x", true},
+	{"a: |\n  x", true},
+	{"a: |\n  x\n   \n", false},
+	{"a: |\n\n  x\n", false},
+	{"a: |+\n  x\n\n", false},
+	{"a: |\nb: c\n", false},
 	{"image: |\n  x\n  y\n", false},
 	{"a: |2\n  x\n  y\n", false},
 	{"a:\n   b: c\n  d: e\n", false},

@@ -403,7 +403,10 @@ func parseReason(err error) string {
 	return err.Error()
 }
 
-// excepted reports whether the policy accepts a finding.
+// excepted reports whether an exception of the policy accepts a finding. What
+// makes no alert when it starts, an ephemeral container or an image in a
+// development namespace, is on a list of references all the same, as something
+// that can wait.
 func (c *Config) excepted(text string, kind manifest.ContainerKind, f *Found) bool {
 	name := ""
 	if parsed, err := image.Parse(text); err == nil {
@@ -412,13 +415,10 @@ func (c *Config) excepted(text string, kind manifest.ContainerKind, f *Found) bo
 	d := c.Policy.Decide(policy.Subject{
 		Finding: f.ID, Namespace: f.Subject.Namespace, Workload: f.Subject.Workload, Image: name, ContainerKind: string(kind),
 	}, c.Now)
-	switch d.Action {
-	case policy.Mute:
-		return true
-	case policy.Lower:
+	if d.Action != policy.Alert {
 		f.Severity = min(f.Severity, finding.Low)
 	}
-	return false
+	return d.Exception != nil
 }
 
 // lineAt is the line that an offset stands in.

@@ -220,6 +220,7 @@ func TestJudge(t *testing.T) {
 		{"behind another value above", "", "  - name: c # tagwarden:ignore F-01 until=2026-12-01\n    image: nginx", "F-01"},
 		{"an exception", excepted, "  - image: nginx", ""},
 		{"an exception for another image", excepted, "  - image: redis", "F-01"},
+		{"an ephemeral container is listed", "", "  - image: x@sha256:4bcff63911fcb4448bd4fdacec207030997caf25e9bea4045fa6c8c44de311d1\n  ephemeralContainers:\n  - image: nginx", "F-01"},
 		{"a platform image is lowered, not hidden", "", "  - image: registry.k8s.io/pause", "F-01"},
 	} {
 		t.Run(tc.why, func(t *testing.T) {

@@ -1,0 +1,3 @@
+module github.com/tagwarden/tagwarden/bench
+
+go 1.26
