@@ -2,9 +2,10 @@ package pushes
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
+	"io"
 	"net"
-	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -99,26 +100,26 @@ func (e *Error) Unwrap() []error {
 	return []error{e.Reason, e.ended}
 }
 
-// harmless says what a network error is about. Texts of other packages have
-// URLs in them, and these can have signatures.
+// harmless says what a network error is about. Only texts that are known to be
+// harmless are passed on: others quote addresses, which can have signatures, or
+// what the other side sent, which can be the credential that it was given.
 func harmless(err error) string {
-	if outer, ok := errors.AsType[*url.Error](err); ok {
-		err = outer.Err
-	}
 	if _, ok := errors.AsType[*net.DNSError](err); ok {
 		return "the name of the host is not known"
+	}
+	if cert, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return quoted(cert.Err.Error())
 	}
 	if op, ok := errors.AsType[*net.OpError](err); ok {
 		return quoted(op.Err.Error())
 	}
-	text := err.Error()
-	if strings.Contains(text, "server gave HTTP response to HTTPS client") {
-		return "it speaks plain HTTP; name it with http:// if that is meant"
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
+		return "the connection was closed"
+	case strings.Contains(err.Error(), "server gave HTTP response to HTTPS client"):
+		return "it speaks plain HTTP; name its address with http:// if that is meant"
 	}
-	if strings.Contains(text, "://") || strings.ContainsRune(text, '?') {
-		return "the request failed"
-	}
-	return quoted(text)
+	return "the request failed"
 }
 
 // quoted is text from outside as one short line.
