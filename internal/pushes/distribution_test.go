@@ -1,6 +1,7 @@
 package pushes_test
 
 import (
+	"bufio"
 	"bytes"
 	"context"
 	"fmt"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -84,16 +86,10 @@ func startDistribution(t *testing.T, binary, endpoint, token string) (address st
 	dir := t.TempDir()
 	// The user ci-robot, password secret-of-ci, as htpasswd -B writes it.
 	const htpasswd = "ci-robot:$2b$04$abcdefghijklmnopqrstuuZBY/ZgWzjAFBtTbcBHZMBUzdPwUPOge\n"
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	address = listener.Addr().String()
-	listener.Close()
 	config := fmt.Sprintf(`version: 0.1
-log: {level: error}
+log: {level: info}
 storage: {filesystem: {rootdirectory: %s}}
-http: {addr: %s}
+http: {addr: '127.0.0.1:0'}
 auth: {htpasswd: {realm: test, path: %s}}
 notifications:
   endpoints:
@@ -103,43 +99,54 @@ notifications:
       timeout: 10s
       threshold: 5
       backoff: 1s
-`, filepath.Join(dir, "data"), address, filepath.Join(dir, "htpasswd"), endpoint, token)
+`, filepath.Join(dir, "data"), filepath.Join(dir, "htpasswd"), endpoint, token)
 	for name, text := range map[string]string{"config.yml": config, "htpasswd": htpasswd} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	var output bytes.Buffer
 	// It ends with the test, before its folder is removed.
 	ctx, stop := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, binary, "serve", filepath.Join(dir, "config.yml"))
-	cmd.Stdout, cmd.Stderr = &output, &output
+	cmd.Stdout = io.Discard
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	ended := make(chan struct{})
-	go func() { defer close(ended); _ = cmd.Wait() }()
+	var said strings.Builder
+	listens, ended := make(chan string, 1), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for lines := bufio.NewScanner(stderr); lines.Scan(); {
+			said.WriteString(lines.Text() + "\n")
+			if m := listening.FindStringSubmatch(lines.Text()); m != nil {
+				listens <- m[1]
+			}
+		}
+		_ = cmd.Wait()
+	}()
 	t.Cleanup(func() {
 		stop()
 		<-ended
 		if t.Failed() {
-			t.Logf("docker-registry said:\n%s", output.String())
+			t.Logf("docker-registry said:\n%s", said.String())
 		}
 	})
-	for {
-		select {
-		case <-ended:
-			t.Fatalf("docker-registry ended: %s", output.String())
-		default:
-		}
-		resp, err := http.Get("http://" + address + "/v2/")
-		if err == nil {
-			resp.Body.Close()
-			return address
-		}
-		time.Sleep(20 * time.Millisecond)
+	select {
+	case address = <-listens:
+	case <-ended:
+		t.Fatal("docker-registry ended")
+	case <-time.After(time.Minute):
+		t.Fatal("docker-registry did not listen within a minute")
 	}
+	return address
 }
+
+// listening is what docker-registry logs when it serves.
+var listening = regexp.MustCompile(`listening on (127\.0\.0\.1:[0-9]+)`)
 
 // pushImage pushes an image of no layers, and returns its digest.
 func pushImage(t *testing.T, base, repository, tag, user, password string) (digest string) {

@@ -114,9 +114,11 @@ type Push struct {
 	Source string `json:"source"`
 	// Trust is what it is worth.
 	Trust Trust `json:"trust"`
-	// Confirmed is false for what a webhook said. That is a hint, as messages
-	// are repeated, late and forged: ask the registry with a HEAD request
-	// where the tag leads, and set it if the digest is this one.
+	// Confirmed is true where the registry answered a question of ours, or we
+	// saw it ourselves. It is false for claims and for what a webhook said.
+	// That is a hint, as messages are repeated, late and forged: ask the
+	// registry with a HEAD request where the tag leads, and set it if the
+	// digest is this one.
 	Confirmed bool `json:"confirmed"`
 }
 

@@ -10,7 +10,9 @@ import (
 	"github.com/tagwarden/tagwarden/image"
 )
 
-// A Source asks the API of one registry. It is safe for concurrent use.
+// A Source asks the API of one registry. It is safe for concurrent use. Nothing
+// is kept, and nothing is tried again: who asks often has to remember answers,
+// and to heed [Error.RetryAt].
 type Source interface {
 	// Pushes asks for the pushes of a reference's tag, the newest first; one
 	// without a tag and a digest means the tag latest. How far back they go
