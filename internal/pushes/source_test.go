@@ -178,10 +178,10 @@ func TestPushes(t *testing.T) {
 				harborTag: `{"id":9,"digest":"` + digest1 + `","push_time":"2026-11-01T00:00:00.000Z","pull_time":"0001-01-01T00:00:00.000Z","type":"IMAGE",
 					"tags":[{"id":1,"name":"stable","push_time":"2026-11-02T00:00:00.000Z","immutable":false},{"id":2,"name":"1.4","push_time":"2026-11-20T08:15:30.000Z","pull_time":"2026-11-20T09:00:00.000Z","immutable":false}]}`,
 				"GET /api/v2.0/projects/shop/auditlog-exts" + harborLog: `[
-					{"id":4,"username":"robot$shop+ci","resource":"shop/web/api:1.4","resource_type":"artifact","operation":"create","op_time":"2026-11-20T08:15:30.900Z"},
-					{"id":3,"username":"robot$shop+ci","resource":"shop/web/api:1.4","resource_type":"tag","operation":"create","op_time":"2026-11-20T08:15:30.100Z"},
 					{"id":2,"username":"mallory","resource":"shop/web/api:1.44","resource_type":"artifact","operation":"create","op_time":"2026-11-20T08:15:30Z"},
 					{"id":2,"username":"mallory","resource":"shop/web/api:1.4","resource_type":"artifact","operation":"pull","op_time":"2026-11-20T08:15:30Z"},
+					{"id":4,"username":"robot$shop+ci","resource":"shop/web/api:1.4","resource_type":"artifact","operation":"create","op_time":"2026-11-20T08:15:30.900Z"},
+					{"id":3,"username":"robot$shop+ci","resource":"shop/web/api:1.4","resource_type":"tag","operation":"create","op_time":"2026-11-20T08:15:30.100Z"},
 					{"id":1,"username":"alice","resource":"shop/web/api:1.4","resource_type":"artifact","operation":"create","op_time":"2026-11-01T00:00:00Z"}]`,
 			},
 			auth: map[string]string{harborTag: basic, "GET /api/v2.0/projects/shop/auditlog-exts" + harborLog: basic},
@@ -491,6 +491,55 @@ func TestDockerHubLogsIn(t *testing.T) {
 	s, ref = source(t, "acme/private:1.4", f.URL, "", pushes.Credential{})
 	_, err = s.Pushes(t.Context(), ref)
 	checkError(t, err, "has no such thing (status 404); check the name; if it is not public, this needs")
+}
+
+// An answer about something else is not taken for one.
+func TestAnswerAboutAnother(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		ref     string
+		cred    pushes.Credential
+		answers map[string]string
+		want    string
+	}{
+		{"shop.azurecr.io/app:1.4", pushes.Credential{Token: "hidden-refresh"}, map[string]string{
+			"POST /oauth2/token":        `{"access_token":"hidden-token"}`,
+			"GET /acr/v1/app/_tags/1.4": `{"tag":{"name":"1.5","digest":"` + digest1 + `","lastUpdateTime":"2026-11-20T08:15:30Z"}}`,
+		}, "it is about another tag"},
+		{ecrRef, user, map[string]string{"POST / DescribeImages": `{"imageDetails":[{"imageDigest":"` + digest1 + `","imageTags":["1.5"]}]}`}, "none of its images has this tag"},
+		{"us-docker.pkg.dev/p/r/i:1.4", token, map[string]string{
+			"GET /v1/projects/p/locations/us/repositories/r/packages/i/tags/1.4": `{"version":"projects/p/versions/../../evil"}`,
+		}, "the tag's version is no digest"},
+		{"quay.io/shop/api:1.4", token, map[string]string{tagsPage: `{"tags":[{"name":"1.5","start_ts":1795162530,"manifest_digest":"` + digest1 + `"}]}`}, "it has never had this tag"},
+		{"ghcr.io/octo/api:1.4", token, map[string]string{
+			"GET /orgs/octo/packages/container/api/versions?page=1&per_page=100":  `[{"name":"` + digest1 + `","metadata":{"container":{"tags":["1.5"]}}}]`,
+			"GET /users/octo/packages/container/api/versions?page=1&per_page=100": `[]`,
+		}, "none of its versions has this tag"},
+		{"registry.gitlab.com/group/app:1.4", token, map[string]string{
+			"GET /api/v4/projects/group%2Fapp/registry/repositories?page=1&per_page=100": `[{"id":1,"path":"group/app/other"}]`,
+		}, "no project has this repository"},
+	} {
+		f := newFake(t, test.answers)
+		s, ref := source(t, test.ref, f.URL, "", test.cred)
+		got, err := s.Pushes(t.Context(), ref)
+		if checkError(t, err, test.want); len(got) != 0 {
+			t.Errorf("%s: got %v", test.ref, got)
+		}
+	}
+}
+
+// What has no answer is said before anybody is asked.
+func TestUnsupported(t *testing.T) {
+	t.Parallel()
+	for _, ref := range []string{"nginx@" + digest1, "quay.io/a/b@" + digest1, "registry.gitlab.com/a/b@" + digest1, "a.azurecr.io/b@" + digest1, "ghcr.io/a", "gcr.io/a"} {
+		f := newFake(t, nil)
+		s, r := source(t, ref, f.URL, "", token)
+		_, err := s.Pushes(t.Context(), r)
+		checkError(t, err, "does not tell (")
+		if !errors.Is(err, pushes.ErrUnsupported) || len(f.requests()) != 0 {
+			t.Errorf("%s: %v after %q", ref, err, f.requests())
+		}
+	}
 }
 
 // What is asked of Amazon is signed for the region, and never sent without a
