@@ -415,12 +415,8 @@ func (a *answer) mediaType() string {
 
 // send sends a request about a repository and reads the answer whole.
 func (c *Client) send(ctx context.Context, q question, repo repository, method, what string) (*answer, error) {
-	scheme := "https"
-	if c.plain[repo.host] || isLoopback(repo.host) {
-		scheme = "http"
-	}
 	ctx = auth.AppendScopesForHost(ctx, repo.host, auth.ScopeRepository(repo.path, auth.ActionPull))
-	req, err := http.NewRequestWithContext(ctx, method, scheme+"://"+repo.host+"/v2/"+repo.path+"/"+what, http.NoBody)
+	req, err := http.NewRequestWithContext(ctx, method, c.target(repo, what), http.NoBody)
 	if err != nil {
 		return nil, q.fail(ErrUnreachable, "its name makes no address")
 	}
@@ -437,6 +433,15 @@ func (c *Client) send(ctx context.Context, q question, repo repository, method, 
 		return nil, q.failed(err)
 	}
 	return &answer{resp.StatusCode, resp.Header, body, resp.ContentLength}, nil
+}
+
+// target is the address of something in a repository.
+func (c *Client) target(repo repository, what string) string {
+	scheme := "https"
+	if c.plain[repo.host] || isLoopback(repo.host) {
+		scheme = "http"
+	}
+	return scheme + "://" + repo.host + "/v2/" + repo.path + "/" + what
 }
 
 // client finds or makes the client with the tokens for a repository.

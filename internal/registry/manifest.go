@@ -39,8 +39,12 @@ var accepted = strings.Join([]string{
 type manifest struct {
 	content   image.Content
 	mediaType string
-	// configSize is that of an image config, and 0 for any other config.
-	configSize int64
+	// configSize and configType are those of an image config, and empty for
+	// any other config.
+	configSize  int64
+	configType  string
+	layers      []Descriptor
+	annotations map[string]string
 }
 
 type descriptor struct {
@@ -67,6 +71,7 @@ func parse(body []byte) (manifest, error) {
 		Config        *descriptor      `json:"config"`
 		Layers        *json.RawMessage `json:"layers"`
 		FSLayers      *json.RawMessage `json:"fsLayers"`
+		Annotations   *json.RawMessage `json:"annotations"`
 	}
 	if err := json.Unmarshal(body, &doc); err != nil {
 		return manifest{}, errors.New("it is no JSON of a manifest")
@@ -78,7 +83,12 @@ func parse(body []byte) (manifest, error) {
 	case isIndex:
 		return parseIndex(doc.MediaType, *doc.Manifests)
 	case doc.Config != nil:
-		return parseImage(doc.MediaType, *doc.Config)
+		m, err := parseImage(doc.MediaType, *doc.Config)
+		if err != nil {
+			return manifest{}, err
+		}
+		m.layers, m.annotations = parseLayers(doc.Layers), parseAnnotations(doc.Annotations)
+		return m, nil
 	case doc.SchemaVersion == 1 && doc.FSLayers != nil:
 		return manifest{content: image.Content{Kind: image.KindManifest}, mediaType: typeSchema1}, nil
 	}
@@ -113,9 +123,34 @@ func parseImage(mediaType string, config descriptor) (manifest, error) {
 	// The config of an artifact says nothing of its layers: many have the
 	// empty one. It must not make them the same bytes.
 	if config.MediaType == typeOCIConfig || config.MediaType == typeDockerConfig {
-		m.content.Config, m.configSize = config.Digest, config.Size
+		m.content.Config, m.configSize, m.configType = config.Digest, config.Size, config.MediaType
 	}
 	return m, nil
+}
+
+// parseLayers reads the layers of a manifest. What is wrong with one stands in
+// the way of reading that layer alone, so it is kept as it is: its digest may
+// not be valid.
+func parseLayers(raw *json.RawMessage) []Descriptor {
+	var list []descriptor
+	if raw == nil || json.Unmarshal(*raw, &list) != nil {
+		return nil
+	}
+	layers := make([]Descriptor, 0, len(list))
+	for _, d := range list {
+		layers = append(layers, Descriptor{d.MediaType, d.Digest, d.Size})
+	}
+	return layers
+}
+
+// parseAnnotations reads the annotations of a manifest, which are texts by
+// their names.
+func parseAnnotations(raw *json.RawMessage) map[string]string {
+	var found map[string]string
+	if raw == nil || json.Unmarshal(*raw, &found) != nil {
+		return nil
+	}
+	return found
 }
 
 // image is the platform, where it is one that can be.

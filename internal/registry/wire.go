@@ -45,7 +45,8 @@ const (
 
 // wire is a round tripper that is polite to hosts and safe from them: few
 // requests at a time, none while the host said to wait, bounded tries, and
-// answers of bounded size in bounded time. Answers are read whole.
+// answers of bounded size in bounded time. Answers are read whole, but for
+// those that [streams] says not to.
 type wire struct {
 	base        http.RoundTripper
 	concurrency int
@@ -89,15 +90,31 @@ func newTransport() http.RoundTripper {
 // RoundTrip sends a request until there is an answer that is worth something.
 func (w *wire) RoundTrip(req *http.Request) (*http.Response, error) {
 	ctx, h := req.Context(), w.host(req.URL.Host)
+	s := streams(req)
+	if s != nil {
+		// The time for all the bytes is not to be spent on waiting.
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, s.openBy)
+		defer cancel()
+	}
 	for try := 1; ; try++ {
 		if err := h.enter(ctx); err != nil {
 			return nil, err
 		}
 		start := time.Now()
-		resp, err := w.once(req, try)
+		var resp *http.Response
+		var err error
+		if s != nil {
+			resp, err = w.open(req, h)
+		} else {
+			resp, err = w.once(req, try)
+		}
 		w.note(req, resp, err, time.Since(start))
 		// Who waits for this turn must find the host closed if it is to be.
 		wait, final := w.judge(ctx, h, resp, err, try)
+		if err == nil && resp.StatusCode == http.StatusOK && s != nil {
+			return resp, nil // its body leaves
+		}
 		h.leave()
 		switch {
 		case final != nil:
