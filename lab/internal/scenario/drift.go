@@ -153,7 +153,23 @@ func silentReplacement(ctx context.Context, on *Stage, ns string) ([]verdict.Dri
 	if err != nil {
 		return nil, err
 	}
+	if err := nextSecond(ctx); err != nil {
+		return nil, err
+	}
 	return []verdict.Drift{found("TW-04", "new-pod", evil), found("TW-05", "skew", evil)}, on.replace(ctx, ns, pods[0], 2)
+}
+
+// nextSecond waits until the clock shows another second. Kubernetes gives the
+// time of a start in whole ones: what starts before and after it can be told
+// apart.
+func nextSecond(ctx context.Context) error {
+	now := time.Now()
+	select {
+	case <-time.After(now.Truncate(time.Second).Add(time.Second).Sub(now)):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 func inPlaceRestart(ctx context.Context, on *Stage, ns string) ([]verdict.Drift, error) {
