@@ -22,7 +22,7 @@ var layers = [][]string{
 	{"image", "falco", "internal/finding", "internal/lines", "internal/when", "internal/version"},
 	{"internal/policy", "internal/event", "internal/jsonevent"},
 	{"internal/history", "internal/workload"},
-	{"internal/drift", "internal/manifest", "internal/source/kube", "internal/source/containerd", "internal/source/replay", "internal/registry", "internal/registry/registrytest", "internal/pushes", "internal/store", "rules"},
+	{"internal/drift", "internal/manifest", "internal/render", "internal/source/kube", "internal/source/containerd", "internal/source/replay", "internal/registry", "internal/registry/registrytest", "internal/pushes", "internal/store", "rules"},
 	{"internal/engine", "internal/scan", "internal/store/storetest"},
 	{"internal/cli"},
 	{"cmd/tagwarden"},

@@ -302,11 +302,21 @@ func (f *scanFlags) files(ctx context.Context, env Env, args []string) (iter.Seq
 	return func(yield func(scan.File) bool) {
 		for x := range all {
 			abs, err := filepath.Abs(filepath.FromSlash(x.Name))
-			if (err != nil || changed[abs]) && !yield(x) {
+			if (err != nil || changed[abs] || scan.Whole(x) && anyBelow(changed, filepath.Dir(abs))) && !yield(x) {
 				return
 			}
 		}
 	}, nil
+}
+
+// anyBelow reports whether a file in a folder or below it is among some.
+func anyBelow(some map[string]bool, folder string) bool {
+	for name := range some {
+		if strings.HasPrefix(name, folder+string(filepath.Separator)) {
+			return true
+		}
+	}
+	return false
 }
 
 // readScanBaseline reads the fingerprints of an earlier report.

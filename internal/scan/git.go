@@ -88,6 +88,7 @@ func Revision(ctx context.Context, rev, folder string) (iter.Seq[File], error) {
 	return func(yield func(File) bool) {
 		blobs := &blobs{ctx: ctx}
 		defer blobs.close()
+		tree := &revisionTree{ctx: ctx, list: list}
 		for entry := range strings.SplitSeq(list, "\x00") {
 			// 100644 blob 83baae61804e65cc73a7201a7252750c76066a30<tab>name
 			meta, name, ok := strings.Cut(entry, "\t")
@@ -101,7 +102,7 @@ func Revision(ctx context.Context, rev, folder string) (iter.Seq[File], error) {
 					return nil, err
 				}
 				return io.NopCloser(bytes.NewReader(data)), nil
-			}}
+			}, Tree: tree, Path: name}
 			if !yield(f) {
 				return
 			}

@@ -118,6 +118,10 @@ type File struct {
 	Name string
 	// Open reads it. Its error makes it unscannable.
 	Open func() (io.ReadCloser, error)
+	// Tree has the files beside it, by which Path is its own; nil if it was
+	// given alone. A chart or a kustomization with a tree is rendered.
+	Tree Tree
+	Path string
 }
 
 const (
@@ -162,6 +166,7 @@ func (c *Config) Files(ctx context.Context, files iter.Seq[File], each func(*Rep
 		defer close(jobs)
 		defer close(order)
 		var some []File
+		charts := charts{}
 		send := func() bool {
 			j := job{some, make(chan *Report, 1)}
 			some = nil
@@ -178,6 +183,9 @@ func (c *Config) Files(ctx context.Context, files iter.Seq[File], each func(*Rep
 			}
 		}
 		for f := range files {
+			if !charts.take(&f) {
+				continue
+			}
 			if some = append(some, f); len(some) == batch && !send() {
 				return
 			}
@@ -234,6 +242,7 @@ func (w *worker) file(f File, r *Report) {
 		format = manifest.Kubernetes // It was named on the command line.
 	}
 	w.judge(r, f.Name, w.buf, w.finder.Find(format, w.buf))
+	w.rendered(&f, r)
 	if cap(w.buf) > maxKept {
 		w.buf = nil
 	}
@@ -328,7 +337,7 @@ func (w *worker) one(name string, ref *manifest.Reference, r *Report) (*Found, b
 	f.Image = ref.Text
 	f.Location = finding.Location{
 		File: name, Line: ref.Span.Line, Column: ref.Span.Column, Path: ref.Path,
-		Width: utf8.RuneCountInString(ref.Text),
+		Width: width(ref),
 	}
 	f.Subject = finding.Subject{Namespace: ref.Object.Namespace, Container: ref.Container, Kind: string(ref.ContainerKind)}
 	if ref.Object.Kind != "" {
@@ -349,6 +358,14 @@ func (w *worker) one(name string, ref *manifest.Reference, r *Report) (*Found, b
 	}
 	f.Severity = f.ID.Severity(production)
 	return f, true
+}
+
+// width is how many characters of its line a reference takes.
+func width(ref *manifest.Reference) int {
+	if ref.Derived {
+		return max(1, ref.Span.End-ref.Span.Start)
+	}
+	return utf8.RuneCountInString(ref.Text)
 }
 
 // commit is how a commit of git is written in full.
@@ -473,7 +490,7 @@ func walk(root string, yield func(File) bool) bool {
 	case !info.IsDir():
 		return add(root)
 	}
-	ignore := newIgnore(root)
+	ignore, tree := newIgnore(root), folderTree(root)
 	more := true
 	err = filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		rel, relErr := filepath.Rel(root, name)
@@ -493,7 +510,9 @@ func walk(root string, yield func(File) bool) bool {
 			}
 			ignore.read(name, rel)
 		case d.Type().IsRegular() && manifest.Detect(rel) != "" && !ignore.matches(rel, false):
-			more = add(name)
+			more = yield(File{
+				Name: filepath.ToSlash(name), Open: func() (io.ReadCloser, error) { return os.Open(name) }, Tree: tree, Path: rel,
+			})
 		}
 		if !more {
 			return fs.SkipAll
