@@ -70,6 +70,11 @@ func (r *reader) policy(n *yaml.Node, p *Policy) {
 				p.exceptions = append(p.exceptions, r.exception(n, path))
 			})
 		}},
+		field{"knownPushers", func(n *yaml.Node, path string) {
+			r.sequence(n, path, func(n *yaml.Node, path string) {
+				p.knownPushers = append(p.knownPushers, r.pushers(n, path))
+			})
+		}},
 	)
 }
 

@@ -28,6 +28,7 @@ type Policy struct {
 	infrastructure globs
 	alertEphemeral bool
 	exceptions     []*Exception
+	knownPushers   []pushers
 
 	productionSet  bool // by the file
 	debugImagesSet bool // by the file
