@@ -41,6 +41,7 @@ type storeStats struct {
 	Findings    int            `json:"findings"`
 	Undelivered int            `json:"undelivered"`
 	Baselines   int            `json:"baselines"`
+	Pushes      int            `json:"pushes"`
 	Oldest      time.Time      `json:"oldest,omitzero"`
 	Clusters    []storeCluster `json:"clusters"`
 }
@@ -104,7 +105,7 @@ func checkStore(ctx context.Context, path string) (c *checked, err error) {
 	}
 	c.Stats = storeStats{
 		Schema: st.Schema, Bytes: st.Bytes, Containers: st.Subjects, Revisions: st.Revisions, Intervals: st.Intervals, Running: st.Running,
-		Findings: st.Findings, Undelivered: st.Undelivered, Baselines: st.Baselines, Oldest: st.Oldest, Clusters: []storeCluster{},
+		Findings: st.Findings, Undelivered: st.Undelivered, Baselines: st.Baselines, Pushes: st.Pushes, Oldest: st.Oldest, Clusters: []storeCluster{},
 	}
 	for _, cl := range st.Clusters {
 		c.Stats.Clusters = append(c.Stats.Clusters, storeCluster(cl))

@@ -56,6 +56,8 @@ type watchFlags struct {
 	offline    *bool
 	secrets    *bool
 	retain     string
+	pushAddr   string
+	pushToken  string
 }
 
 func newWatch(env Env) *cobra.Command {
@@ -79,6 +81,11 @@ Output formats:
   json    one JSON object an alert, as "falco -o json_output=true" prints it and
           falcosidekick reads it
   events  one JSON object a container start, for --source replay
+
+--listen-pushes takes webhooks of registries, asks the registry whether each is so,
+and alerts when somebody pushed whom knownPushers of the policy does not name
+(TW-07). Send them to http://ADDRESS/HOST, HOST being the registry as it is written
+in image names; "tagwarden triage" reads what --store keeps of them.
 
 Without -r the rules that come with Tagwarden are used. The policy is
 tagwarden.yaml of the working directory, if there is one: which namespaces are
@@ -107,6 +114,8 @@ Ctrl-C ends the watch with a summary on stderr.`,
 	flags.StringVar(&f.retain, "retain", "", "drop history that ended longer ago than this `time`, such as 90d; what still runs is kept (default: keep all)")
 	flags.DurationVar(&f.checkTags, "check-tags", time.Hour, "how often the references that run are resolved anew, to find tags that moved; 0 never")
 	f.registry, f.offline, f.secrets = addRegistryFlags(cmd), offlineFlag(cmd), pullSecretsFlag(cmd)
+	flags.StringVar(&f.pushAddr, "listen-pushes", "", "take registries' webhooks at this `address`, such as 127.0.0.1:2801")
+	flags.StringVar(&f.pushToken, "push-token-file", "", "`file` with the token that webhooks must have (default $TAGWARDEN_PUSH_TOKEN)")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "no status line and no summary")
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig `file` (default $KUBECONFIG, ~/.kube/config, or the pod's service account)")
 	flags.StringVar(&f.context, "context", "", "context of the kubeconfig")
@@ -177,6 +186,9 @@ func (f *watchFlags) run(ctx context.Context, env Env) (err error) {
 		}
 		e.Resolver = resolving{Client: client, cluster: secretsOf(sources, *f.secrets), log: log}
 	}
+	if err := f.listenPushes(ctx, e, log); err != nil {
+		return err
+	}
 	watched, stopReload := context.WithCancel(ctx)
 	var reloading sync.WaitGroup
 	reloading.Go(func() {
@@ -189,9 +201,9 @@ func (f *watchFlags) run(ctx context.Context, env Env) (err error) {
 	defer stopReload()
 	stop := func() {}
 	if !f.quiet {
-		names := make([]string, len(sources))
-		for i, s := range sources {
-			names[i] = s.String()
+		var names []string
+		for _, s := range append(slices.Clone(sources), e.Pushes...) {
+			names = append(names, s.String())
 		}
 		say(env, "tagwarden: watching %s with %d rules; Ctrl-C ends it\n", strings.Join(names, ", "), len(rules.Rules()))
 		stop = con.every(time.Second, func() string { return statusLine(e.Stats()) })
@@ -207,6 +219,30 @@ func (f *watchFlags) run(ctx context.Context, env Env) (err error) {
 	if sink.failed(*f.failOn) {
 		return &statusError{status: exitFindings}
 	}
+	return nil
+}
+
+// listenPushes adds the source of webhooks.
+func (f *watchFlags) listenPushes(ctx context.Context, e *engine.Engine, log *slog.Logger) error {
+	if f.pushAddr == "" {
+		if f.pushToken != "" {
+			return usage("--push-token-file is for --listen-pushes")
+		}
+		return nil
+	}
+	token, err := readToken("--push-token-file", f.pushToken, "TAGWARDEN_PUSH_TOKEN")
+	if err != nil {
+		return err
+	}
+	l, err := listen(ctx, "--listen-pushes", f.pushAddr, token)
+	if err != nil {
+		return err
+	}
+	h := &hooks{at: l, token: token, log: log, now: e.Now}
+	if e.Resolver != nil {
+		h.resolve = e.Resolver.Resolve
+	}
+	e.Pushes = []engine.Source{h}
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/tagwarden/tagwarden/falco"
 	"github.com/tagwarden/tagwarden/image"
+	"github.com/tagwarden/tagwarden/internal/drift"
 	"github.com/tagwarden/tagwarden/internal/event"
 	"github.com/tagwarden/tagwarden/internal/finding"
 	"github.com/tagwarden/tagwarden/internal/history"
@@ -83,6 +84,8 @@ type Engine struct {
 	// History is what ran before; without one, drift is found within one run
 	// only.
 	History History
+	// Pushes are sources that tell what registries got. They end with Sources.
+	Pushes []Source
 	// Resolver tells whether two digests are the same bytes; without one, only
 	// what nodes say of their images does.
 	Resolver Resolver
@@ -94,6 +97,9 @@ type Engine struct {
 	// OnFinding is called for every finding that the policy lets through, or
 	// nil.
 	OnFinding func(finding.Finding)
+	// OnVerdict is called with every answer about a start, or nil. A later
+	// answer about one takes the place of an earlier one.
+	OnVerdict func(*event.Start, drift.Verdict)
 	// Log hears what the operator should know.
 	Log *slog.Logger
 
@@ -158,18 +164,29 @@ func (e *Engine) Run(ctx context.Context) error {
 	defer cancel()
 	events := make(chan event.Event, queue)
 	sources, watching := errgroup.WithContext(ctx)
+	beside, done := context.WithCancel(watching)
+	defer done()
+	emit := func(e event.Event) {
+		select {
+		case events <- e:
+		case <-watching.Done():
+		}
+	}
+	var starts sync.WaitGroup
 	for _, src := range e.Sources {
+		starts.Add(1)
 		sources.Go(func() error {
-			return src.Watch(watching, func(e event.Event) {
-				select {
-				case events <- e:
-				case <-watching.Done():
-				}
-			})
+			defer starts.Done()
+			return src.Watch(watching, emit)
 		})
+	}
+	for _, src := range e.Pushes {
+		sources.Go(func() error { return src.Watch(beside, emit) })
 	}
 	ended := make(chan error, 1)
 	go func() {
+		starts.Wait()
+		done()
 		ended <- sources.Wait()
 		close(events)
 	}()

@@ -17,6 +17,7 @@ var ownRules = map[finding.ID]string{
 	finding.TW03: "Image Tag Moved",
 	finding.TW04: "Image Digest Changed Without Deployment",
 	finding.TW05: "Replicas of One Revision Run Different Bytes",
+	finding.TW07: "Image Pushed by Unknown Account",
 }
 
 // UndecidedRule is the name of an alert that says that digests could not be
@@ -69,6 +70,8 @@ func alertOf(f *finding.Finding, s *event.Start, hostname string) falco.Alert {
 	set("tagwarden.drift.reason", f.Fact(drift.Why))
 	set("tagwarden.revision", f.Subject.Revision)
 	set("tagwarden.deployed", f.Fact(drift.Deployed))
+	set("tagwarden.push.by", f.Fact(Pusher))
+	set("tagwarden.push.time", f.Fact(Pushed))
 	set("tagwarden.fix", f.Fix)
 	set("k8s.pod.name", f.Subject.Pod)
 	switch f.ID {

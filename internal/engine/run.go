@@ -198,6 +198,11 @@ func (r *run) take(ev event.Event) error {
 		ev.Cluster = firstOf(ev.Cluster, r.Cluster)
 		r.ledger.gone(ev)
 		r.batch.Synced = append(r.batch.Synced, ev)
+	case *event.Push:
+		ev.Cluster = firstOf(ev.Cluster, r.Cluster)
+		if err := r.push(ev); err != nil {
+			return err
+		}
 	}
 	r.told = append(r.told, telling{event: ev})
 	return nil
@@ -264,6 +269,9 @@ func (r *run) settle(w *waiting, sub *subject, v *drift.Verdict, mayAsk bool) (s
 		if err := r.raise(&v.Findings[i], w.start); err != nil {
 			return false, err
 		}
+	}
+	if r.OnVerdict != nil {
+		r.OnVerdict(w.start, *v)
 	}
 	switch {
 	case !v.Open || w.start.Digest == "":
@@ -425,7 +433,7 @@ func (r *run) commit(ctx context.Context) error {
 			sent = append(sent, rand.Text())
 			r.batch.Alerts = append(r.batch.Alerts, history.Alert{ID: sent[len(sent)-1], Text: text})
 		}
-		if len(r.batch.Starts)+len(r.batch.Ends)+len(r.batch.Synced)+len(r.batch.Findings)+len(r.batch.Alerts) > 0 {
+		if len(r.batch.Starts)+len(r.batch.Ends)+len(r.batch.Synced)+len(r.batch.Findings)+len(r.batch.Pushes)+len(r.batch.Alerts) > 0 {
 			if err := r.keep(ctx); err != nil {
 				return err
 			}

@@ -33,6 +33,11 @@ func TestAppendAndParse(t *testing.T) {
 		&event.End{Time: noon, Source: "kube", Cluster: "x", ContainerID: "abc"},
 		&event.Synced{Time: noon, Source: "kube", Cluster: "x", Node: "n", Namespace: "shop"},
 		&event.Node{Time: noon, Source: "kube", Name: "n1", Platform: "linux/amd64", Images: [][]string{{digest}}},
+		&event.Push{
+			Time: noon, Source: "registries", Cluster: "x", Repository: "docker.io/library/nginx", Tag: "1.25", Digest: digest, Pushed: noon, OfDigest: true,
+			By: "ci-bot", Addr: "192.0.2.1:80", UserAgent: "docker/28", Told: "Harbor webhook", Trust: event.Recorded, Confirmed: true,
+		},
+		&event.Push{Time: noon, Repository: "quay.io/acme/api", Tag: "1", Trust: "publisher-claimed"},
 	} {
 		line, err := event.Append(nil, want)
 		if err != nil {
@@ -57,6 +62,7 @@ func TestParseRefuses(t *testing.T) {
 		`{"schema":"tagwarden.event/v2","time":"2026-11-23T12:00:00Z"}`:                                                           `schema is "tagwarden.event/v2"`,
 		`{"schema":"tagwarden.event/v1","type":"container_start","container":{"id":"a"}}`:                                         "time is missing",
 		`{"schema":"tagwarden.event/v1","type":"container_start","time":"2026-11-23T12:00:00Z"}`:                                  "container.id is missing",
+		`{"schema":"tagwarden.event/v1","type":"push","time":"2026-11-23T12:00:00Z"}`:                                             "push.repository is missing",
 		`{"schema":"tagwarden.event/v1","type":"container_end","time":"2026-11-23T12:00:00Z","container":{"id":"containerd://"}}`: "container.id is missing",
 		`{"schema":"tagwarden.event/v1","type":"node","time":"2026-11-23T12:00:00Z"}`:                                             "node is missing",
 		`{"schema":"tagwarden.event/v1","type":"party","time":"2026-11-23T12:00:00Z"}`:                                            `unknown type "party"`,

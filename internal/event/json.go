@@ -20,6 +20,7 @@ const (
 	typeEnd    = "container_end"
 	typeNode   = "node"
 	typeSynced = "synced"
+	typePush   = "push"
 )
 
 // record is the JSON form of every event.
@@ -48,6 +49,7 @@ type record struct {
 	HostPID     *bool      `json:"hostPID,omitempty"`
 	HostIPC     *bool      `json:"hostIPC,omitempty"`
 	Images      [][]string `json:"images,omitempty"`
+	Push        *Push      `json:"push,omitempty"`
 }
 
 type containerRecord struct {
@@ -84,6 +86,8 @@ func Append(dst []byte, e Event) ([]byte, error) {
 		r = record{Type: typeNode, Time: e.Time, Source: e.Source, Cluster: e.Cluster, Node: e.Name, Platform: e.Platform, Images: e.Images}
 	case *Synced:
 		r = record{Type: typeSynced, Time: e.Time, Source: e.Source, Cluster: e.Cluster, Node: e.Node, Namespace: e.Namespace}
+	case *Push:
+		r = record{Type: typePush, Time: e.Time, Source: e.Source, Cluster: e.Cluster, Push: e}
 	}
 	r.Schema = Schema
 	line, err := json.Marshal(&r)
@@ -154,6 +158,13 @@ func Parse(line []byte) (Event, error) {
 		return &Node{Time: r.Time, Source: r.Source, Cluster: r.Cluster, Name: r.Node, Platform: r.Platform, Images: r.Images}, nil
 	case typeSynced:
 		return &Synced{Time: r.Time, Source: r.Source, Cluster: r.Cluster, Node: r.Node, Namespace: r.Namespace}, nil
+	case typePush:
+		if r.Push == nil || r.Push.Repository == "" {
+			return nil, errors.New("not an event: push.repository is missing")
+		}
+		p := *r.Push
+		p.Time, p.Source, p.Cluster, p.Pushed = r.Time, r.Source, r.Cluster, p.Pushed.UTC()
+		return &p, nil
 	}
 	return nil, fmt.Errorf("not an event: unknown type %q", r.Type)
 }

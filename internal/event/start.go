@@ -11,7 +11,7 @@ import (
 	"github.com/tagwarden/tagwarden/image"
 )
 
-// Event is a [*Start], an [*End], a [*Node] or a [*Synced].
+// Event is a [*Start], an [*End], a [*Node], a [*Synced] or a [*Push].
 type Event interface {
 	// At is when it happened, in UTC.
 	At() time.Time
@@ -30,10 +30,14 @@ func (n *Node) At() time.Time { return n.Time }
 // At is when the source had caught up.
 func (s *Synced) At() time.Time { return s.Time }
 
+// At is when it became known.
+func (p *Push) At() time.Time { return p.Time }
+
 func (*Start) event()  {}
 func (*End) event()    {}
 func (*Node) event()   {}
 func (*Synced) event() {}
+func (*Push) event()   {}
 
 // Kind says which list of the pod spec a container stands in. It is empty
 // when the source cannot know, as on a node without the API server.
@@ -182,6 +186,38 @@ type Synced struct {
 	// Node and Namespace are the scope; empty means all of them.
 	Node, Namespace string
 }
+
+// Push says that a registry got a tag or a digest. What is not known stays
+// empty. Its texts are from outside; they are single lines of bounded length.
+type Push struct {
+	// Time is when it became known, in UTC.
+	Time    time.Time `json:"-"`
+	Source  string    `json:"-"`
+	Cluster string    `json:"-"`
+	// Repository is the normalised name: docker.io/library/nginx. Tag is empty
+	// for a push by digest alone.
+	Repository string `json:"repository"`
+	Tag        string `json:"tag,omitempty"`
+	// Digest is that of the index or the manifest.
+	Digest string `json:"digest,omitempty"`
+	// Pushed is when it was pushed, by the clock of who says so. With OfDigest
+	// it is when the registry got the digest: the tag may have moved later.
+	Pushed   time.Time `json:"pushed,omitzero"`
+	OfDigest bool      `json:"ofDigest,omitempty"`
+	// By is the account that pushed, Addr and UserAgent what it came from.
+	By        string `json:"by,omitempty"`
+	Addr      string `json:"addr,omitempty"`
+	UserAgent string `json:"userAgent,omitempty"`
+	// Told is who says so, such as "distribution notification", and Trust what
+	// that is worth: [Recorded], observed or publisher-claimed.
+	Told  string `json:"told,omitempty"`
+	Trust string `json:"trust"`
+	// Confirmed is set when the registry itself was asked and agreed.
+	Confirmed bool `json:"confirmed,omitempty"`
+}
+
+// Recorded is the trust in what a registry recorded when it took a push.
+const Recorded = "registry-recorded"
 
 // Requested is the reference that the container was asked to run. Where the
 // source does not know it, it is the runtime's name for the image, and known

@@ -169,6 +169,8 @@ type Batch struct {
 	Synced []*event.Synced
 	// Findings are kept once, by their fingerprint.
 	Findings []finding.Finding
+	// Pushes are what registries said of tags.
+	Pushes []*event.Push
 	// Alerts wait to be delivered, and Sent are those that were.
 	Alerts []Alert
 	Sent   []string

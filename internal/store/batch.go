@@ -42,6 +42,10 @@ type Batch struct {
 	// to an earlier state.
 	Sending, Delivered []string
 
+	// Pushes are what registries said of tags. One that is known already is
+	// kept once; it can become confirmed.
+	Pushes []*event.Push
+
 	// Alerts are about to be written to the sink, Sent are the ids of those
 	// that were; see [Store.Unsent].
 	Alerts []history.Alert
@@ -115,6 +119,9 @@ func (w *writer) batch(ctx context.Context, b *Batch) error {
 		return err
 	}
 	if err := w.delivery(ctx, history.Delivered, b.Delivered); err != nil {
+		return err
+	}
+	if err := w.pushes(ctx, b.Pushes); err != nil {
 		return err
 	}
 	if err := w.alerts(ctx, b); err != nil {

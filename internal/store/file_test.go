@@ -3,6 +3,7 @@ package store_test
 import (
 	"bufio"
 	"context"
+	"database/sql"
 	"fmt"
 	"os"
 	"os/exec"
@@ -177,10 +178,10 @@ func TestOpenRefuses(t *testing.T) {
 		{"text, to read", write("hello, this is a text of a few lines\n"), true, "not a Tagwarden store; name another file"},
 		{"empty, to read", write(""), true, "not a Tagwarden store; name another file"},
 		{"missing, to read", func(*testing.T, string) {}, true, "no such file; 'tagwarden watch' makes it"},
-		{"newer", poke(userVersion, 0, 0, 0, 9), false, "it has schema 9, and this version of tagwarden knows up to 1; use the newer version that wrote it"},
-		{"newer, to read", poke(userVersion, 0, 0, 0, 9), true, "it has schema 9, and this version of tagwarden knows up to 1; use the newer version that wrote it"},
+		{"newer", poke(userVersion, 0, 0, 0, 9), false, "it has schema 9, and this version of tagwarden knows up to 2; use the newer version that wrote it"},
+		{"newer, to read", poke(userVersion, 0, 0, 0, 9), true, "it has schema 9, and this version of tagwarden knows up to 2; use the newer version that wrote it"},
 		{"of another program", poke(applicationID, 1, 2, 3, 4), false, "not a Tagwarden store; name another file"},
-		{"older, to read", poke(userVersion, 0, 0, 0, 0), true, "it has schema 0, which this version does not read; 'tagwarden watch' brings it to schema 1"},
+		{"older, to read", poke(userVersion, 0, 0, 0, 0), true, "it has schema 0, which this version does not read; 'tagwarden watch' brings it to schema 2"},
 		{"damaged", poke(4096-8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), false, "the file is damaged; put back a copy of it, or move it away to begin anew"},
 		{"damaged at the root", poke(100, 0xff, 0xff, 0xff), false, "the file is damaged; put back a copy of it, or move it away to begin anew"},
 		{"no permission", chmod(0), false, "permission denied; it is readable for its owner alone, run as that user"},
@@ -205,6 +206,53 @@ func TestOpenRefuses(t *testing.T) {
 	}
 	if _, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "no", "history.db"), store.Options{}); err == nil || !strings.Contains(err.Error(), "make it first") {
 		t.Errorf("in no folder: %v", err)
+	}
+}
+
+// A store of schema 1, with something in it, is brought to the newest schema,
+// and loses nothing.
+func TestMigrateFromSchema1(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "history.db")
+	schema, err := os.ReadFile("schema/1.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := sql.Open("sqlite", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []string{
+		string(schema),
+		"PRAGMA application_id(0x54675764); PRAGMA user_version(1)",
+		"INSERT INTO baseline VALUES (1, '', 'shop', '', '', '', '', 'docker.io/library/nginx:1.25', 'sha256:x', 'approved', 'anna', 'tested', 1)",
+	} {
+		if _, err := db.ExecContext(t.Context(), step); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := store.Open(t.Context(), path, store.Options{ReadOnly: true}); err == nil || !strings.Contains(err.Error(), "it has schema 1, which this version does not read") {
+		t.Errorf("read-only: %v, %v", s, err)
+	}
+	s, err := store.Open(t.Context(), path, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if all, err := s.Baselines(t.Context(), history.Subject{Namespace: "shop"}); err != nil || len(all) != 1 || all[0].By != "anna" {
+		t.Errorf("baselines: %+v, %v", all, err)
+	}
+	if err := s.Write(t.Context(), &store.Batch{Pushes: []*event.Push{{Time: noon, Repository: "docker.io/acme/api", Tag: "1", Trust: event.Recorded}}}); err != nil {
+		t.Fatal(err)
+	}
+	if all, err := s.Pushes(t.Context(), "docker.io/acme/api", "1", 0); err != nil || len(all) != 1 {
+		t.Errorf("pushes: %+v, %v", all, err)
+	}
+	if problems, err := s.Check(t.Context()); err != nil || len(problems) > 0 {
+		t.Errorf("not sound: %v, %v", problems, err)
 	}
 }
 

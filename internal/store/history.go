@@ -48,7 +48,7 @@ func (h *History) Write(ctx context.Context, b *history.Batch) error {
 		return byCluster[cluster]
 	}
 	own := of(h.cluster)
-	own.Confirmed, own.Alerts, own.Sent = b.Confirmed, b.Alerts, b.Sent
+	own.Confirmed, own.Alerts, own.Sent, own.Pushes = b.Confirmed, b.Alerts, b.Sent, b.Pushes
 	for i := range b.Findings {
 		own.Findings = append(own.Findings, history.Record{Finding: b.Findings[i], Delivered: history.Delivered})
 	}

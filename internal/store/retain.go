@@ -116,6 +116,8 @@ var sweeps = []struct {
 	{`DELETE FROM finding WHERE time < ? AND delivered = ? AND (cluster, namespace, workload, revision) NOT IN (
 		SELECT cl.value, ns.value, wk.value || '/' || wn.value, rev.name FROM revision rev` + workloadOf + ` ON l.id = rev.workload` + workloadWords + `
 		WHERE rev.id IN (` + runningRevisions + `))`, 2},
+	// Whose tag was pushed last is asked for long after.
+	{`DELETE FROM push WHERE learned < ? AND number NOT IN (SELECT max(number) FROM push GROUP BY repository, tag)`, 1},
 	{`DELETE FROM reference WHERE id NOT IN (SELECT reference FROM seen)`, 0},
 	{`DELETE FROM digest WHERE id NOT IN (SELECT digest FROM seen UNION SELECT digest FROM content
 		UNION SELECT config FROM content WHERE config IS NOT NULL UNION SELECT digest FROM child UNION SELECT digest FROM same_digest)`, 0},
@@ -167,6 +169,7 @@ type Stats struct {
 	// Running are containers.
 	Subjects, Revisions, Intervals, Running int
 	Findings, Undelivered, Baselines        int
+	Pushes                                  int
 	Clusters                                []ClusterStats
 	// Oldest is the start of the first interval that is kept.
 	Oldest time.Time
@@ -202,6 +205,7 @@ func (s *Store) stats(ctx context.Context) (st Stats, err error) {
 		{"SELECT count(*) FROM finding", &st.Findings},
 		{"SELECT count(*) FROM finding WHERE delivered < 2", &st.Undelivered},
 		{"SELECT count(*) FROM baseline", &st.Baselines},
+		{"SELECT count(*) FROM push", &st.Pushes},
 		{"SELECT coalesce(min(first), 0) FROM interval", &oldest},
 	} {
 		if err := s.read.QueryRowContext(ctx, q.query).Scan(q.to); err != nil {

@@ -36,7 +36,7 @@ import (
 var schemas embed.FS
 
 // schemaVersion is the newest schema, kept in SQLite's user_version.
-const schemaVersion = 1
+const schemaVersion = 2
 
 // applicationID marks a file as ours, in SQLite's application_id: "TgWd".
 const applicationID = 0x54675764

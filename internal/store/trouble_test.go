@@ -201,7 +201,7 @@ func TestCompactAndStats(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := store.Stats{
-		Schema: 1, Bytes: got.Bytes, Subjects: 302, Revisions: 302, Intervals: 604, Running: 20,
+		Schema: 2, Bytes: got.Bytes, Subjects: 302, Revisions: 302, Intervals: 604, Running: 20,
 		Oldest: noon, Clusters: []store.ClusterStats{{Heartbeat: noon.Add(24 * time.Hour)}},
 	}
 	if got.Bytes < 50_000 || fmt.Sprint(got) != fmt.Sprint(want) {

@@ -36,6 +36,7 @@ type Store interface {
 	Contents(ctx context.Context, digests ...string) ([]store.Content, error)
 	PutSame(ctx context.Context, at time.Time, groups ...[]string) error
 	Same(ctx context.Context) iter.Seq2[[]string, error]
+	Pushes(ctx context.Context, repository, tag string, limit int) ([]event.Push, error)
 	Retain(ctx context.Context, before time.Time) (removed int, err error)
 	Check(ctx context.Context) ([]store.Problem, error)
 	Close() error
@@ -69,6 +70,7 @@ func Run(t *testing.T, empty func(t *testing.T) Place) {
 		"Baselines":  testBaselines,
 		"Contents":   testContents,
 		"Retain":     testRetain,
+		"Pushes":     testPushes,
 		"Model":      testModel,
 	} {
 		t.Run(name, func(t *testing.T) {
