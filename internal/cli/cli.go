@@ -128,6 +128,7 @@ could not be done.`,
 		newDemo(env),
 		newImage(env),
 		newRules(env),
+		newPolicy(env),
 		newStore(env),
 		newVersion(env),
 	)

@@ -153,8 +153,8 @@ func (f *watchFlags) run(ctx context.Context, env Env) (err error) {
 	for _, r := range rules.Unavailable() {
 		log.WarnContext(ctx, "rule not evaluated here", "rule", r.Rule.Name, "reason", r.Reason)
 	}
-	for _, ex := range pol.ExpiredExceptions(env.Now()) {
-		log.WarnContext(ctx, "exception expired, it no longer holds", "exception", ex.String())
+	for _, f := range pol.Expiring(env.Now()) {
+		log.WarnContext(ctx, "exception ends or has ended", "finding", f.ID, "detail", f.Message)
 	}
 	sources, err := f.open(env, log)
 	if err != nil {

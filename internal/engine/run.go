@@ -391,6 +391,7 @@ func (r *run) alert(s *event.Start, a falco.Alert) {
 // evaluate judges a start by the Falco rules that have not fired for it yet.
 func (r *run) evaluate(s *event.Start, rec *record, v *drift.Verdict, now time.Time) {
 	fields := event.FieldsOf(s, r.policy.Production(s.Namespace))
+	fields.Classify(r.policy.Class)
 	if v != nil && (v.State != drift.Unknown || len(v.Ask) == 0 || r.Resolver == nil) {
 		fields.SetDrift(event.Drift{State: v.State.String(), Form: v.Form, From: v.From, Reason: v.Reason})
 	}

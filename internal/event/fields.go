@@ -147,6 +147,16 @@ func FieldsOf(s *Start, production bool) *Fields {
 	return f
 }
 
+// Classify gives the reference another class than the one that its text alone
+// tells. Without a reference it does nothing.
+func (f *Fields) Classify(class func(image.Reference) (image.Class, string)) {
+	if f.ref == (image.Reference{}) {
+		return
+	}
+	c, _ := class(f.ref)
+	f.class = c.String()
+}
+
 // cut separates repository and tag as Falco's container plugin does: up to the
 // first @, the tag behind the last colon if that is behind the last slash.
 func cut(name string) (repository, tag string) {

@@ -23,6 +23,7 @@ const (
 	TW09 ID = "TW-09" // no runtime can pull the reference as written
 	TW10 ID = "TW-10" // an exception expired or is about to expire
 	TW11 ID = "TW-11" // a GitHub action is not pinned to a commit
+	TW12 ID = "TW-12" // the image comes from a registry that the policy does not allow
 )
 
 // A Technique is an entry of MITRE ATT&CK.
@@ -110,6 +111,7 @@ var definitions = [...]definition{
 	{TW09, "invalid-reference", "invalid image reference", High, Medium, false},
 	{TW10, "exception-expiry", "exception expired or about to expire", Medium, Low, false},
 	{TW11, "mutable-action", "action not pinned to a commit", Medium, Low, false},
+	{TW12, "registry-not-allowed", "registry not allowed", High, Medium, true},
 }
 
 func define(id ID) *definition {

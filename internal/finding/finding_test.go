@@ -27,6 +27,7 @@ func TestDefaults(t *testing.T) {
 		{"TW-09", "high", "medium", ""},
 		{"TW-10", "medium", "low", ""},
 		{"TW-11", "medium", "low", ""},
+		{"TW-12", "high", "medium", "T1525"},
 	} {
 		id, err := finding.ParseID(string(want.id))
 		if err != nil {
@@ -51,8 +52,8 @@ func TestDefaults(t *testing.T) {
 
 func TestIDs(t *testing.T) {
 	ids := finding.IDs()
-	if len(ids) != 11 || !slices.IsSorted(ids) {
-		t.Errorf("IDs() = %v, want eleven, sorted", ids)
+	if len(ids) != 12 || !slices.IsSorted(ids) {
+		t.Errorf("IDs() = %v, want twelve, sorted", ids)
 	}
 	names := map[string]finding.ID{}
 	for _, id := range ids {
@@ -73,7 +74,7 @@ func TestIDs(t *testing.T) {
 }
 
 func TestUnknownID(t *testing.T) {
-	for _, s := range []string{"", "f-01", "F01", "TW-1", "TW-12"} {
+	for _, s := range []string{"", "f-01", "F01", "TW-1", "TW-99"} {
 		if id, err := finding.ParseID(s); err == nil {
 			t.Errorf("ParseID(%q) = %q, want an error", s, id)
 		}

@@ -8,12 +8,14 @@ import (
 
 // A Subject is what a decision is about. A field that is not known is empty.
 type Subject struct {
-	Finding       finding.ID // empty for an alert of a rule that belongs to none
-	Rule          string     // the name of the rule that fired
-	Namespace     string
-	Workload      string // kind and name: "Deployment/api"
-	Image         string // the normalised repository: "docker.io/library/nginx"
-	ContainerKind string // container, init, sidecar or ephemeral
+	Finding   finding.ID // empty for an alert of a rule that belongs to none
+	Rule      string     // the name of the rule that fired
+	Namespace string
+	// NamespaceLabels are those of the namespace; nil where they are not known.
+	NamespaceLabels map[string]string
+	Workload        string // kind and name: "Deployment/api"
+	Image           string // the normalised repository: "docker.io/library/nginx"
+	ContainerKind   string // container, init, sidecar or ephemeral
 }
 
 // An Action is what becomes of a finding or an alert. The zero value is
@@ -58,9 +60,10 @@ const (
 
 // Decide returns what becomes of s at the time now. An exception that holds
 // comes before everything else, and the first in the file before the others.
-// Ephemeral containers, development namespaces and infrastructure images make
-// a difference only to findings of hygiene, [finding.F01] and [finding.TW02]:
-// they are no excuse for bytes that changed. Decide does not allocate memory.
+// Then a finding that the policy turns off in the namespace is muted. Ephemeral
+// containers and infrastructure images make a difference only to findings of
+// hygiene, [finding.F01] and [finding.TW02]: they are no excuse for bytes that
+// changed. Decide does not allocate memory.
 func (p *Policy) Decide(s Subject, now time.Time) Decision {
 	reason := becauseNothing
 	for _, e := range p.exceptions {
@@ -72,16 +75,21 @@ func (p *Policy) Decide(s Subject, now time.Time) Decision {
 		}
 		reason = e.noLonger
 	}
-	if s.Finding != finding.F01 && s.Finding != finding.TW02 {
+	rule := p.rules[s.Finding]
+	if rule == nil {
 		return Decision{Action: Alert, Reason: reason}
 	}
-	switch {
-	case s.ContainerKind == ephemeral && !p.alertEphemeral:
+	if hygiene(s.Finding) && s.ContainerKind == ephemeral && !p.alertEphemeral {
 		return Decision{Action: Mute, Reason: becauseEphemeral}
-	case p.Development(s.Namespace):
-		return Decision{Action: Mute, Reason: becauseDevelopment}
-	case p.InfrastructureImage(s.Image):
+	}
+	if scope := p.Scope(s.Namespace, s.NamespaceLabels); rule.effects[scope] == Off {
+		return Decision{Action: Mute, Reason: rule.off[scope]}
+	}
+	if hygiene(s.Finding) && p.InfrastructureImage(s.Image) {
 		return Decision{Action: Lower, Reason: becauseInfrastructure}
 	}
 	return Decision{Action: Alert, Reason: reason}
 }
+
+// hygiene reports whether a finding is about how an image is named.
+func hygiene(id finding.ID) bool { return id == finding.F01 || id == finding.TW02 }

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -173,42 +174,36 @@ func TestExceptionExpires(t *testing.T) {
 		if d.Action != test.action || d.Reason != test.reason {
 			t.Errorf("%s: got %s (%s), want %s (%s)", test.now, d.Action, d.Reason, test.action, test.reason)
 		}
-		if expired := len(p.ExpiredExceptions(test.now)) == 1; expired != (test.action == policy.Alert) {
+		if expired := p.Exceptions()[0].Expired(test.now); expired != (test.action == policy.Alert) {
 			t.Errorf("%s: expired is %t, but the action %s", test.now, expired, d.Action)
 		}
 	}
 }
 
-func TestExpiringWithin(t *testing.T) {
+// An exception is a finding from two weeks before its end, for as long as it is
+// in the policy.
+func TestExpiring(t *testing.T) {
 	text := ""
-	for _, day := range []string{"2026-11-22", "2026-11-23", "2026-12-01", "2027-06-01"} {
+	for _, day := range []string{"2026-05-01", "2026-11-22", "2026-11-23", "2026-12-01", "2026-12-06", "2026-12-07", "2027-06-01"} {
 		one := strings.ReplaceAll(exceptions("finding: F-01, namespace: until-"+day), "2027-11-23", day)
 		text += strings.TrimPrefix(one, "exceptions:\n")
 	}
 	p := parse(t, "exceptions:\n"+text)
-	days := func(es []*policy.Exception) []string {
-		var days []string
-		for _, e := range es {
-			days = append(days, e.Expires.Format(time.DateOnly))
+	var got []string
+	for _, f := range p.Expiring(today) {
+		if f.ID != finding.TW10 || f.Fix == "" || !strings.Contains(f.Message, "team-payments (PAY-123)") {
+			t.Errorf("finding %+v", f)
 		}
-		return days
+		got = append(got, fmt.Sprintf("%s:%d %s %s", f.Location.File, f.Location.Line, f.Form, f.Subject.Namespace))
 	}
-	for _, test := range []struct {
-		name string
-		got  []*policy.Exception
-		want []string
-	}{
-		{"expired", p.ExpiredExceptions(today), []string{"2026-11-22"}},
-		{"within an hour", p.ExpiringWithin(today, time.Hour), nil},
-		{"within a day", p.ExpiringWithin(today, 24*time.Hour), []string{"2026-11-23"}},
-		{"within two weeks", p.ExpiringWithin(today, 14*24*time.Hour), []string{"2026-11-23", "2026-12-01"}},
-	} {
-		if diff := cmp.Diff(test.want, days(test.got)); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", test.name, diff)
-		}
-	}
-	if got := p.ExpiredExceptions(today)[0].Line; got != 2 {
-		t.Errorf("the first exception is said to start on line %d, want 2", got)
+	if diff := cmp.Diff([]string{
+		"tagwarden.yaml:2 expired until-2026-05-01",
+		"tagwarden.yaml:3 expired until-2026-11-22",
+		"tagwarden.yaml:4 expires until-2026-11-23",
+		"tagwarden.yaml:5 expires until-2026-12-01",
+		"tagwarden.yaml:6 expires until-2026-12-06",
+	}, got); diff != "" {
+		t.Errorf("findings (-want +got):\n%s", diff)
 	}
 }
 

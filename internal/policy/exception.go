@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tagwarden/tagwarden/internal/finding"
@@ -17,7 +18,10 @@ type Exception struct {
 	Ticket  string // the key or the address of the issue that tracks the way out
 	Reason  string
 	Expires time.Time // the first moment, in UTC, of the last day on which it holds
-	Line    int       // of the policy file on which it starts
+	File    string    // the policy that it stands in
+	Line    int       // of File, on which it starts
+	Column  int       // of that line, in characters
+	Object  string    // namespace/name of the object of a cluster that it is, or ""
 
 	// An empty pattern covers everything.
 	namespace, workload, image glob
@@ -78,26 +82,59 @@ func (g *glob) covers(name string) bool {
 	return g.pattern == "" || name != "" && g.match(name)
 }
 
-// ExpiredExceptions returns the exceptions that hold no longer, in the order
-// of the file.
-func (p *Policy) ExpiredExceptions(now time.Time) []*Exception {
-	var expired []*Exception
+// The scope of an exception, each a pattern; "" covers everything.
+
+// Namespace is the pattern over namespaces.
+func (e *Exception) Namespace() string { return e.namespace.pattern }
+
+// Workload is the pattern over Kind/name.
+func (e *Exception) Workload() string { return e.workload.pattern }
+
+// Image is the pattern over normalised repositories.
+func (e *Exception) Image() string { return e.image.pattern }
+
+// ContainerKind is container, init, sidecar or ephemeral.
+func (e *Exception) ContainerKind() string { return e.containerKind }
+
+// Exceptions returns all exceptions in the order of the file, with those that
+// have expired.
+func (p *Policy) Exceptions() []*Exception { return slices.Clone(p.exceptions) }
+
+// expiryNotice is how long before its end an exception becomes a finding.
+const expiryNotice = 14 * 24 * time.Hour
+
+// Expiring returns a finding TW-10 for each exception that has expired or will
+// within two weeks, in the order of the file. One that has expired stays a
+// finding for as long as it is in the policy.
+func (p *Policy) Expiring(now time.Time) []finding.Finding {
+	var all []finding.Finding
 	for _, e := range p.exceptions {
-		if e.Expired(now) {
-			expired = append(expired, e)
+		if !e.Expired(now.Add(expiryNotice)) {
+			continue
 		}
+		day := e.Expires.Format(time.DateOnly)
+		f := finding.Finding{
+			ID: finding.TW10, Form: "expires", Severity: finding.TW10.Severity(e.namespace.pattern == "" || p.Production(e.namespace.pattern)),
+			Subject:  finding.Subject{Namespace: e.namespace.plain(), Workload: e.workload.plain(), Kind: e.containerKind},
+			Location: finding.Location{File: e.File, Line: e.Line, Column: e.Column},
+			Message:  fmt.Sprintf("the exception of %s (%s) for %s ends after %s", e.Owner, e.Ticket, e, day),
+			Fix:      fmt.Sprintf("finish %s, or agree on another day with %s", e.Ticket, e.Owner),
+			Key:      e.String() + ", expires " + day,
+		}
+		if e.Expired(now) {
+			f.Form = "expired"
+			f.Message = fmt.Sprintf("the exception of %s (%s) for %s expired after %s and holds no longer", e.Owner, e.Ticket, e, day)
+			f.Fix = fmt.Sprintf("finish %s and take the exception out, or agree on another day with %s", e.Ticket, e.Owner)
+		}
+		all = append(all, f)
 	}
-	return expired
+	return all
 }
 
-// ExpiringWithin returns the exceptions that still hold, but will no longer
-// once d has passed, in the order of the file.
-func (p *Policy) ExpiringWithin(now time.Time, d time.Duration) []*Exception {
-	var expiring []*Exception
-	for _, e := range p.exceptions {
-		if !e.Expired(now) && e.Expired(now.Add(d)) {
-			expiring = append(expiring, e)
-		}
+// plain is the pattern if it is a name, and "" otherwise.
+func (g *glob) plain() string {
+	if g.parts != nil {
+		return ""
 	}
-	return expiring
+	return g.pattern
 }

@@ -16,7 +16,7 @@ var lineBreaks = strings.NewReplacer("\r\n", "\n", "\r", "\n", "\u0085", "\n", "
 // Whatever the file, Parse gives a policy or errors, and each error is at a
 // place that exists.
 func FuzzParse(f *testing.F) {
-	for _, file := range []string{"testdata/bad.yaml", "testdata/example.yaml"} {
+	for _, file := range []string{"testdata/bad.yaml", exampleFile} {
 		data, err := os.ReadFile(file)
 		if err != nil {
 			f.Fatal(err)

@@ -28,6 +28,10 @@ func (p *Policy) ProductionNamespaces() []string { return p.production.patterns(
 // are production. If not, [Policy.ProductionNamespaces] returns the default.
 func (p *Policy) ExplicitProductionNamespaces() bool { return p.productionSet }
 
+// InfrastructureImages returns the patterns over normalised repositories of the
+// images that belong to the platform.
+func (p *Policy) InfrastructureImages() []string { return p.infrastructure.patterns() }
+
 // addDebugImage adds a repository under all its names.
 func (p *Policy) addDebugImage(ref image.Reference) {
 	p.debugImages[ref.Name()] = struct{}{}

@@ -1,6 +1,8 @@
 // Package policy is the file tagwarden.yaml: which namespaces are production,
-// which images are for debugging or belong to the platform, and who accepted
-// which finding until when. It decides what becomes of a finding or an alert.
+// what each finding does where, which images are for debugging or belong to the
+// platform, which registries and signers are trusted, and who accepted which
+// finding until when. It decides what becomes of a finding or an alert, and
+// what the policy means for a container.
 package policy
 
 import (
@@ -9,6 +11,8 @@ import (
 	"io"
 	"os"
 	"time"
+
+	"github.com/tagwarden/tagwarden/internal/finding"
 )
 
 // maxSize is the size of the largest policy file that is read, in bytes. It is
@@ -19,8 +23,19 @@ const maxSize = 1 << 20
 // never changes once made, so it is safe for concurrent use. The zero value
 // knows no namespace and no image and has no exceptions.
 type Policy struct {
-	production  globs
-	development globs
+	production        globs
+	productionLabels  []labelSelector
+	development       globs
+	developmentLabels []labelSelector
+
+	rules       map[finding.ID]*rule
+	classes     []classRule
+	allowed     globs // none allows all
+	allowedText string
+	signers     []*Signer
+	admission   Admission
+	// maxDays is how far ahead exceptions may end.
+	maxDays int
 
 	// debugImages holds every name of every debug image, as it is normalised
 	// and as people write it.
@@ -36,7 +51,7 @@ type Policy struct {
 
 // Default returns the policy of an empty file.
 func Default() *Policy {
-	p := &Policy{debugImages: map[string]struct{}{}}
+	p := &Policy{debugImages: map[string]struct{}{}, rules: defaultRules(), admission: Admission{Unresolved: Warn}, maxDays: maxDays}
 	for _, s := range defaultProduction {
 		p.production = append(p.production, must(namespaceGlob(s)))
 	}
@@ -55,6 +70,40 @@ func Default() *Policy {
 // Load reads the policy file at path. The error says what [Parse] says, or
 // that the file cannot be read; in that case it wraps an [io/fs.PathError].
 func Load(path string, now time.Time) (*Policy, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	return Parse(path, data, now)
+}
+
+// LoadAny is [Load] for a file that may be an object TagwardenException, too:
+// that is the default policy with this exception.
+func LoadAny(path string, now time.Time) (*Policy, error) {
+	data, err := readFile(path)
+	if err != nil {
+		return nil, err
+	}
+	if p := Default(); kindOf(data) == KindException {
+		e, err := p.ParseException(path, data, now)
+		if err != nil {
+			return nil, err
+		}
+		return p.WithExceptions([]*Exception{e}), nil
+	}
+	return Parse(path, data, now)
+}
+
+// kindOf returns the kind of the object in data, if it is one.
+func kindOf(data []byte) string {
+	r := &reader{}
+	if n := child(r.document(data), "kind"); n != nil {
+		return n.Value
+	}
+	return ""
+}
+
+func readFile(path string) ([]byte, error) {
 	f, err := os.Open(path)
 	if err != nil {
 		return nil, fmt.Errorf("read policy: %w", err)
@@ -64,7 +113,7 @@ func Load(path string, now time.Time) (*Policy, error) {
 	if err = errors.Join(err, f.Close()); err != nil {
 		return nil, fmt.Errorf("read policy: %w", err)
 	}
-	return Parse(path, data, now)
+	return data, nil
 }
 
 // Production reports whether namespace is a production namespace.
@@ -75,7 +124,7 @@ func (p *Policy) Production(namespace string) bool {
 // Development reports whether namespace is a development namespace. One that
 // is also a production namespace counts as production alone.
 func (p *Policy) Development(namespace string) bool {
-	return namespace != "" && p.development.match(namespace) && !p.production.match(namespace)
+	return p.Scope(namespace, nil) == Development
 }
 
 // DebugImage reports whether name, a normalised repository

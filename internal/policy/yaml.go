@@ -24,6 +24,8 @@ type reader struct {
 	now  time.Time
 	errs Errors
 	more bool // than maxErrors were found
+	// maxDays is how far ahead exceptions may end.
+	maxDays int
 
 	endLine, endColumn int // the position after the last character
 }

@@ -323,17 +323,13 @@ func (w *worker) one(name string, ref *manifest.Reference, r *Report) (*Found, b
 		return w.action(name, ref, r)
 	}
 	r.Summary.References++
-	parsed, err := image.Parse(ref.Text)
-	class, why := image.Invalid, ""
-	if err == nil {
-		class, why = parsed.Class()
-	}
-	r.Summary.ByClass[class.String()]++
+	fault := c.Policy.Fault(ref.Text)
+	r.Summary.ByClass[fault.Class.String()]++
 	production := c.Production
 	if ref.Object.Namespace != "" {
 		production = c.Policy.Production(ref.Object.Namespace)
 	}
-	f := &Found{Class: class, Object: ref.Object, Kind: ref.ContainerKind}
+	f := &Found{Class: fault.Class, Object: ref.Object, Kind: ref.ContainerKind}
 	f.Image = ref.Text
 	f.Location = finding.Location{
 		File: name, Line: ref.Span.Line, Column: ref.Span.Column, Path: ref.Path,
@@ -343,18 +339,12 @@ func (w *worker) one(name string, ref *manifest.Reference, r *Report) (*Found, b
 	if ref.Object.Kind != "" {
 		f.Subject.Workload = ref.Object.Kind + "/" + ref.Object.Name
 	}
-	switch class {
-	case image.Pinned:
+	if fault.ID == "" {
 		return nil, false
-	case image.Invalid:
-		f.ID, f.Message = finding.TW09, fmt.Sprintf("%s is no image reference: %v", ref.Text, parseReason(err))
-		f.Fix = "write registry/repository:tag@sha256:DIGEST, with a digest of 64 lower-case hex digits"
-	case image.Fixed:
-		f.ID, f.Message = finding.TW02, fmt.Sprintf("%s is not pinned to a digest: %s", ref.Text, why)
-		f.Fix = w.pinned(parsed)
-	default:
-		f.ID, f.Message = finding.F01, fmt.Sprintf("%s is mutable: %s", ref.Text, why)
-		f.Fix = w.pinned(parsed)
+	}
+	f.ID, f.Message, f.Fix = fault.ID, fault.Message, fault.Fix
+	if fault.Class != image.Invalid && c.Resolve != nil {
+		f.Fix = w.pinned(fault.Reference)
 	}
 	f.Severity = f.ID.Severity(production)
 	return f, true
@@ -392,32 +382,18 @@ func (w *worker) action(name string, ref *manifest.Reference, r *Report) (*Found
 	return f, true
 }
 
-// pinned is what to write instead of a reference.
+// pinned is what to write instead of a reference, with the digest that it
+// stands for now.
 func (w *worker) pinned(ref image.Reference) string {
 	name := ref.Familiar()
-	if w.config.Resolve != nil {
-		d, err := w.config.Resolve(w.ctx, ref)
-		if ref.Tag() != "" {
-			name += ":" + ref.Tag()
-		}
-		if err != nil {
-			return "write " + name + "@sha256:DIGEST; the digest could not be had: " + err.Error()
-		}
-		return "write " + name + "@" + d.String()
+	d, err := w.config.Resolve(w.ctx, ref)
+	if ref.Tag() != "" {
+		name += ":" + ref.Tag()
 	}
-	if ref.Tag() == "" || strings.EqualFold(ref.Tag(), "latest") {
-		return "write " + name + ":VERSION@sha256:DIGEST; tagwarden image resolve " + name + ":VERSION prints the digest"
+	if err != nil {
+		return "write " + name + "@sha256:DIGEST; the digest could not be had: " + err.Error()
 	}
-	name += ":" + ref.Tag()
-	return "write " + name + "@sha256:DIGEST; tagwarden image resolve " + name + " prints the digest"
-}
-
-// parseReason is why a text is no reference, without the text.
-func parseReason(err error) string {
-	if parse, ok := errors.AsType[*image.ParseError](err); ok {
-		return parse.Reason
-	}
-	return err.Error()
+	return "write " + name + "@" + d.String()
 }
 
 // excepted reports whether an exception of the policy accepts a finding. What
