@@ -23,6 +23,7 @@ var layers = [][]string{
 	{"internal/policy", "internal/event", "internal/jsonevent"},
 	{"internal/history", "internal/workload"},
 	{"internal/drift", "internal/manifest", "internal/render", "internal/source/kube", "internal/source/containerd", "internal/source/replay", "internal/registry", "internal/registry/registrytest", "internal/pushes", "internal/store", "rules"},
+	{"internal/imagediff"},
 	{"internal/engine", "internal/scan", "internal/store/storetest"},
 	{"internal/cli"},
 	{"cmd/tagwarden"},

@@ -18,7 +18,7 @@ import (
 )
 
 func newImage(env Env) *cobra.Command {
-	return group("image", "Classify and resolve image references", newClassify(env), newResolve(env))
+	return group("image", "Classify, resolve and compare images", newClassify(env), newResolve(env), newImageDiff(env))
 }
 
 // classified is one line of "image classify -o json", a published format.

@@ -1,6 +1,7 @@
 package cli_test
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
@@ -44,13 +45,14 @@ func startRegistry(env *testscript.Env) *scriptRegistry {
 //
 //	registry image REPOSITORY[:TAG] OS/ARCHITECTURE CONTENT
 //	registry index REPOSITORY[:TAG] OS/ARCHITECTURE=CONTENT...
+//	registry layers REPOSITORY[:TAG] CONFIG LAYER...    CONFIG is a file of JSON, LAYER one of lines as [layerOf] reads them
 //	registry deny REPOSITORY
 //	registry refs REPOSITORY:TAG...    writes a line for each, with the registry
 //	registry requests    writes what was asked since the last time, sorted
 func registryCommand(ts *testscript.TestScript, neg bool, args []string) {
 	reg, _ := ts.Value(registryKey{}).(*scriptRegistry)
 	if neg || len(args) == 0 {
-		ts.Fatalf("usage: registry image|index|deny|refs|requests")
+		ts.Fatalf("usage: registry image|index|layers|deny|refs|requests")
 	}
 	image := func(repository, tag, platform, content string) registrytest.Pushed {
 		os, architecture, _ := strings.Cut(platform, "/")
@@ -68,6 +70,15 @@ func registryCommand(ts *testscript.TestScript, neg bool, args []string) {
 			images = append(images, image(repository, "", platform, content))
 		}
 		reg.Index(repository, tag, images...)
+	case what == "layers" && len(args) > 1:
+		repository, tag, _ := strings.Cut(args[0], ":")
+		var config map[string]any
+		ts.Check(json.Unmarshal([]byte(ts.ReadFile(args[1])), &config))
+		var layers []registrytest.Layer
+		for _, arg := range args[2:] {
+			layers = append(layers, registrytest.Gzip(layerOf(ts, ts.ReadFile(arg))))
+		}
+		reg.Layered(repository, tag, config, layers...)
 	case what == "deny" && len(args) == 1:
 		reg.denied.Store(args[0], true)
 	case what == "refs":
@@ -84,6 +95,26 @@ func registryCommand(ts *testscript.TestScript, neg bool, args []string) {
 	default:
 		ts.Fatalf("registry %s: wrong arguments", what)
 	}
+}
+
+// layerOf makes a layer of lines "PATH MODE BODY", in which the path and the
+// body can have Go's escapes.
+func layerOf(ts *testscript.TestScript, text string) []byte {
+	var entries []registrytest.Entry
+	for line := range strings.Lines(text) {
+		fields := strings.SplitN(strings.TrimSpace(line), " ", 3)
+		if len(fields) != 3 {
+			ts.Fatalf("a layer's line is not PATH MODE BODY: %s", line)
+		}
+		mode, err := strconv.ParseInt(fields[1], 8, 64)
+		ts.Check(err)
+		name, err := strconv.Unquote(`"` + fields[0] + `"`)
+		ts.Check(err)
+		body, err := strconv.Unquote(`"` + fields[2] + `"`)
+		ts.Check(err)
+		entries = append(entries, registrytest.File(name, mode, body))
+	}
+	return registrytest.Tar(entries...)
 }
 
 // statusCommand is the command "status N PROGRAM [ARG...]" of scripts: it runs
