@@ -233,7 +233,7 @@ func (c *compiler) pairCheck(l *leaf, op string, right *Transform) error {
 		return err
 	case op == "pmatch" || op == "regex" || l.left.typ == IPNet:
 		return fmt.Errorf("filter error: the operator '%s' does not work with a field on its right side", op)
-	case l.left.typ != r.typ || l.left.list != r.list && op != "in" && op != "intersects":
+	case l.left.typ != r.typ || l.left.list != r.list:
 		return fmt.Errorf("filter error: the two sides of '%s' are of different types: %s and %s", op, l.left, r)
 	}
 	c.cond.fields = append(c.cond.fields, r.fields...)

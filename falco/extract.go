@@ -10,8 +10,9 @@ type (
 	constExtractor struct{ v Value }
 	// mapExtractor applies a function to a value, or to each of a list.
 	mapExtractor struct {
-		from extractor
-		f    func(string) (string, bool)
+		from  extractor
+		f     func(string) (string, bool)
+		bytes bool // the value is of type Bytes
 	}
 	lenExtractor struct{ from extractor }
 	// joinExtractor puts the parts of a list or of a field with a list
@@ -35,9 +36,12 @@ func (x mapExtractor) value(ev Event) Value {
 		return v
 	}
 	if v.kind() != list {
-		s, ok := x.f(v.str)
+		s, ok := x.f(strings.TrimRight(v.str, "\x00"))
 		if !ok {
 			return Value{}
+		}
+		if x.bytes {
+			s = terminated(s)
 		}
 		return StringValue(s)
 	}
@@ -47,11 +51,18 @@ func (x mapExtractor) value(ev Event) Value {
 		if !ok {
 			return Value{}
 		}
-		// Falco keeps the terminating NUL of a transformed element, so that
-		// it equals no constant.
-		out = append(out, StringValue(s+"\x00"))
+		out = append(out, StringValue(terminated(s)))
 	}
 	return ListValue(out...)
+}
+
+// terminated ends a text with a NUL. Falco counts that of a transformed value in
+// its length, so that elements of lists and bytes equal no constant.
+func terminated(s string) string {
+	if strings.HasSuffix(s, "\x00") {
+		return s
+	}
+	return s + "\x00"
 }
 
 func (x lenExtractor) value(ev Event) Value {

@@ -18,6 +18,10 @@ func isBlank(c byte) bool {
 	return c == ' ' || c == '\t' || c == '\n' || c == '\r' || c == '\b'
 }
 
+// isSpace is what regular expressions call space. It differs from a blank in
+// the backspace, the vertical tab and the form feed.
+func isSpace(c byte) bool { return c == ' ' || '\t' <= c && c <= '\r' }
+
 // blank skips white space and reports whether there was any.
 func (l *lexer) blank() bool {
 	start := l.pos
@@ -100,16 +104,14 @@ func (l *lexer) fieldName() (string, bool) {
 	return l.upTo(end)
 }
 
-// bare reads a text without quotes.
+// bare reads a text without quotes. A NUL ends it, as it ends every text in C.
 func (l *lexer) bare() (string, bool) {
-	return l.while(func(c byte) bool {
-		return !isBlank(c) && c != '\v' && c != '\f' && !strings.ContainsRune(`()"'=,`, rune(c))
-	})
+	return l.while(func(c byte) bool { return !isSpace(c) && strings.IndexByte("()\"'=,\x00", c) < 0 })
 }
 
 // bareArg reads a field's argument without quotes.
 func (l *lexer) bareArg() (string, bool) {
-	return l.while(func(c byte) bool { return !isBlank(c) && !strings.ContainsRune(`[]"'`, rune(c)) })
+	return l.while(func(c byte) bool { return !isSpace(c) && strings.IndexByte("[]\"'\x00", c) < 0 })
 }
 
 // number reads a hexadecimal or a decimal number.
@@ -154,7 +156,7 @@ func (l *lexer) quoted() (text string, found bool, err error) {
 		return "", false, nil
 	}
 	q, start := l.in[l.pos], l.pos+1
-	for end := start; end < len(l.in); end++ {
+	for end := start; end < len(l.in) && l.in[end] != 0; end++ {
 		// The end is told by the character before it alone: "a\\" goes on.
 		if l.in[end] == q && l.in[end-1] != '\\' {
 			text, err = unquote(l.in[start:end], q)

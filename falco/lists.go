@@ -70,8 +70,9 @@ func listTest(left typed, op string, texts []string) (func(Value) bool, error) {
 	case left.typ.isString() || left.typ == Bytes:
 		s := newSet(texts)
 		member = func(v Value) bool { return s.has(v.str) }
-		if left.list {
-			// An element that a transformer made keeps its NUL.
+		if left.list || left.typ == Bytes {
+			// A NUL at the end counts in bytes. So does the one that an element
+			// of a list has from a transformer.
 			member = func(v Value) bool { return s.holds(v.str) }
 		}
 	default:
@@ -102,7 +103,7 @@ func listTest(left typed, op string, texts []string) (func(Value) bool, error) {
 				return !all
 			}
 		}
-		return all && len(items) > 0
+		return all // Also of an empty list.
 	}, nil
 }
 
@@ -151,7 +152,7 @@ func pairTest(t Type, op string) func(l, r Value) bool {
 					return !all
 				}
 			}
-			return all && len(values) > 0
+			return all
 		}
 	}
 	return func(l, r Value) bool {

@@ -183,12 +183,21 @@ func isPrefix(prefix []string, path string) bool {
 		if end < 0 {
 			end = len(path)
 		}
-		if !fnmatch(want, path[:end], false) {
+		if !matchComponent(want, path[:end]) {
 			return false
 		}
 		path = path[end:]
 	}
 	return true
+}
+
+// matchComponent takes a component as it is where it has nothing of a glob;
+// then a backslash is an ordinary character.
+func matchComponent(want, name string) bool {
+	if strings.ContainsAny(want, "?*[") {
+		return fnmatch(want, name, false)
+	}
+	return want == name
 }
 
 // containsFold is strings.Contains without regard to the case of ASCII

@@ -15,6 +15,8 @@ var testCatalog = NewCatalog(
 	Field{Name: "t.f", Type: Double}, Field{Name: "t.bytes", Type: Bytes}, Field{Name: "t.ip", Type: IPAddr}, Field{Name: "t.net", Type: IPNet},
 	Field{Name: "t.port", Type: Port}, Field{Name: "t.list", List: true}, Field{Name: "t.nolist", List: true},
 	Field{Name: "t.key", Arg: NeedArg}, Field{Name: "t.at", Arg: OptIndex}, Field{Name: "t.args", List: true},
+	Field{Name: "t.numbers", Type: Int64, List: true}, Field{Name: "t.code"}, Field{Name: "t.raw", Type: Bytes}, Field{Name: "t.lines"}, Field{Name: "t.odd"},
+	Field{Name: "t.backslash", Type: Path},
 )
 
 func testEvent() mapEvent {
@@ -26,6 +28,8 @@ func testEvent() mapEvent {
 		"t.list": ListValue(StringValue("file"), StringValue("pipe")), "t.nolist": ListValue(),
 		"t.key[app]": StringValue("web"), "t.at[2]": StringValue("second"), "t.at": StringValue("any"),
 		"t.args": ListValue(StringValue("-n"), StringValue("-o"), StringValue("out"), StringValue("in")),
+		"t.numbers": ListValue(IntValue(1)), "t.code": StringValue("QUI"), "t.raw": BytesValue([]byte("QUI=")), "t.lines": StringValue("a\nb"), "t.odd": StringValue("a\xff\xffb"),
+		"t.backslash": StringValue(`/a\b/c`),
 	}
 }
 
@@ -48,6 +52,10 @@ func TestMatch(t *testing.T) {
 			"basename(t.path) = sh", "len(t.s) = 5", "len(t.list) = 2", "concat(t.s, '-', t.other) = Hello-Hello",
 			`join(",", (t.s, t.i, 3)) = "Hello,-5,3"`, `join("+", t.list) = file+pipe`, "b64(t.key[b]) = hi or t.key[app] = web",
 			"t.at[2] = second", "t.at = any", `getopt(t.args, "no:")[o] = out`, `getopt(t.args, "no:") intersects (n)`,
+			"t.nolist in (x)", "t.nolist exists", "t.small = 263", "t.u > -9223372036854775809", "t.i = ' -5'", "t.port = 65979", "t.port != ''",
+			"t.port = https", "t.net = 10.0.0.0/256", "t.net in (11.0.0.0/8, 10.1.2.3/32)", "t.net != ::/1", "t.numbers exists",
+			"b64(t.code) = AB", "t.lines regex 'a[^x]b'", `t.lines regex "a\n^b"`, "t.odd regex 'a..b'", "t.odd glob 'a??b'",
+			`t.backslash pmatch ('/a\\b')`, "t.bytes startswith '\x12'", `t.bytes in ("\x12\xab\x00\x1f")`, "len(b64(t.raw)) = 3", "b64(t.raw) startswith A",
 			"not t.null = x", "not t.null exists", "not (t.null = a or t.null != a)",
 		},
 		false: {
@@ -55,7 +63,8 @@ func TestMatch(t *testing.T) {
 			"t.s = oneof (Hello, Hello)", "t.s = anyof ()", "t.s = allof ()", "t.s != allof (Hello, x)",
 			"t.null = x", "t.null != x", `t.null = ""`, "t.null in (x)", "t.null exists", "t.null startswith x", "t.null glob *", "t.null regex '.*'",
 			"t.null != val(t.s)", "t.s != val(t.null)", "len(t.null) = 0", "concat(t.s, t.null) exists", "t.null = oneof (x)",
-			"t.ip = ::1", "t.list in (file)", "t.list intersects (x)", "t.nolist in (x)", "t.nolist intersects (x)",
+			"t.ip = ::1", "t.list in (file)", "t.list intersects (x)", "t.nolist intersects (x)", "t.lines regex 'a.b'", "b64(t.raw) = AB",
+			`t.bytes in ("\x12\xab\x00\x1f\x00")`, `t.path pmatch ("/us\\r")`,
 			"tolower(t.list) intersects (file)", "basename(t.s) = sh", "b64(t.s) exists", "t.i > -5", "t.u < 5", "t.bool = false", "t.key[none] exists",
 		},
 	} {
@@ -86,12 +95,24 @@ func TestCompileErrors(t *testing.T) {
 		"t.i = 0x5":                              "0x5 is not a valid number",
 		"t.i > 4.9":                              "4.9 is not a valid number",
 		"t.f = 1.5":                              "not a valid number",
-		"t.small = 300":                          "not a valid number",
-		"t.u = -1":                               "not a valid number",
+		"t.u = '1 '":                             "not a valid number",
+		"t.u = ''":                               "not a valid number",
+		"t.u = + 1":                              "",
 		"t.bool = yes":                           "unrecognized boolean value",
-		"t.port = no_such_service":               "not a valid port",
-		"t.ip = 10.0.0":                          "unrecognized IP address",
-		"t.net = 10.0.0.0":                       "invalid network",
+		"t.port = no_such_service":               "unrecognized protocol",
+		"t.port = +443":                          "unrecognized protocol",
+		"t.port = 99999999999":                   "not a valid port",
+		"t.ip = 10.0.0":                          "unrecognized IPv4 address",
+		"t.ip = ::ffff:10.1.2.3":                 "unrecognized IPv4 address",
+		"t.ip = fe80::1%eth0":                    "unrecognized IPv6 address",
+		"t.net = 10.0.0.0":                       "unrecognized IP network",
+		"t.net = 10.0.0.0/33":                    "invalid netmask 33",
+		"t.net = 10.0.0.0/":                      "invalid netmask",
+		"t.net = ::/0":                           "invalid netmask 0",
+		"t.numbers in (1)":                       "a list of type int64",
+		"t.list in val(t.s)":                     "different types",
+		"t.s in val(t.list)":                     "different types",
+		"b64(t.path) = x":                        "does not work on a field of type path",
 		"t.bytes bcontains 1":                    "two hexadecimal digits",
 		`t.s regex "\\w"`:                        "invalid regex pattern",
 		`t.s = "a\x00b"`:                         "NUL byte",

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"regexp/syntax"
 	"strings"
+	"unicode/utf8"
 )
 
 // maxConstant is the length of the longest constant, in bytes.
@@ -91,7 +92,7 @@ func stringTest(op, text string) (func(Value) bool, error) {
 // fullPOSIX compiles a regular expression as RE2 does in its POSIX mode, for
 // a match of the whole text.
 func fullPOSIX(pattern string) (*regexp.Regexp, error) {
-	re, err := syntax.Parse(pattern, syntax.POSIX)
+	re, err := syntax.Parse(pattern, syntax.POSIX|syntax.ClassNL)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +102,11 @@ func fullPOSIX(pattern string) (*regexp.Regexp, error) {
 // validUTF8 replaces every byte that is not UTF-8, as Falco does before it
 // asks a regular expression.
 func validUTF8(s string) string {
-	return strings.ToValidUTF8(s, "\uFFFD")
+	if utf8.ValidString(s) {
+		return s
+	}
+	// A range over a string gives a replacement for each such byte.
+	return string([]rune(s))
 }
 
 func hexText(text string) (string, error) {

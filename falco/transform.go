@@ -121,17 +121,17 @@ func apply(t *Transform, args []typed) (typed, error) {
 		}
 		return typed{extract: lenExtractor{a.extract}, typ: Uint64}, nil
 	case "b64":
-		if !bytes {
+		if a.typ != String && a.typ != Bytes {
 			return wrong(0)
 		}
-		a.extract = mapExtractor{a.extract, decodeBase64}
+		a.extract = mapExtractor{a.extract, decodeBase64, a.typ == Bytes}
 		return a, nil
 	}
 	if !a.typ.isString() {
 		return wrong(0)
 	}
 	f := map[string]func(string) string{"tolower": asciiLower, "toupper": asciiUpper, "basename": basename}[t.Name]
-	a.extract = mapExtractor{a.extract, func(s string) (string, bool) { return f(s), true }}
+	a.extract = mapExtractor{a.extract, func(s string) (string, bool) { return f(s), true }, false}
 	return a, nil
 }
 

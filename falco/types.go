@@ -48,6 +48,15 @@ func (t Type) isUnsigned() bool {
 
 func (t Type) isNumber() bool { return t.isSigned() || t.isUnsigned() || t == Double }
 
+// canList reports whether the members of lists of this type can be compared.
+func (t Type) canList() bool {
+	switch t {
+	case String, Uint64, RelTime, AbsTime, Bool, IPAddr, IPNet:
+		return true
+	}
+	return false
+}
+
 // bits is the width of an integer type.
 func (t Type) bits() int {
 	switch t {
@@ -63,11 +72,14 @@ func (t Type) bits() int {
 
 // allows is Falco's table of operators and types.
 func (t typed) allows(op string) bool {
-	if t.list {
-		return op == "in" || op == "intersects" || op == "exists"
+	switch {
+	case op == "exists":
+		return true
+	case t.list:
+		return (op == "in" || op == "intersects") && t.typ.canList()
 	}
 	switch op {
-	case "exists", "=", "!=", "in", "intersects":
+	case "=", "!=", "in", "intersects":
 		return true
 	case "<", "<=", ">", ">=":
 		return t.typ.isNumber() || t.typ.isString()

@@ -99,7 +99,7 @@ func (v Value) String() string {
 	case unsigned:
 		return strconv.FormatUint(v.num, 10)
 	case float:
-		return strconv.FormatFloat(math.Float64frombits(v.num), 'f', -1, 64)
+		return strconv.FormatFloat(v.float64(), 'f', 1, 64)
 	case address:
 		return v.of.ip.String()
 	case list:
@@ -166,13 +166,15 @@ func (v Value) float64() float64 {
 	return float64(v.num)
 }
 
-// decodeBase64 is the b64 transformer; padding may be missing.
+// decodeBase64 is the b64 transformer. Padding may be missing, or be more than
+// is needed; line ends are no part of the alphabet.
 func decodeBase64(s string) (string, bool) {
-	out, err := base64.StdEncoding.DecodeString(s)
-	if err != nil {
-		if out, err = base64.RawStdEncoding.DecodeString(s); err != nil {
-			return "", false
-		}
+	if strings.ContainsAny(s, "\r\n") {
+		return "", false
 	}
-	return string(out), true
+	for range 2 {
+		s = strings.TrimSuffix(s, "=")
+	}
+	out, err := base64.RawStdEncoding.Strict().DecodeString(s)
+	return string(out), err == nil
 }
