@@ -237,7 +237,7 @@ func (a *adviser) field(c *Check, negated, reference bool) {
 	if !ok {
 		return
 	}
-	texts := constants(c)
+	texts := values(c)
 	empty := len(texts) == 1 && texts[0] == ""
 	switch {
 	case f.Name == "container.image.digest" && !slices.ContainsFunc(texts, isFullDigest):
@@ -254,17 +254,10 @@ func (a *adviser) field(c *Check, negated, reference bool) {
 	}
 }
 
-func constants(c *Check) []string {
+func values(c *Check) []string {
 	var all []string
-	switch right := c.Right.(type) {
-	case *Text:
-		all = []string{right.Value}
-	case *List:
-		for _, item := range right.Items {
-			if t, ok := item.(*Text); ok {
-				all = append(all, t.Value)
-			}
-		}
+	for _, t := range constants(c) {
+		all = append(all, t.Value)
 	}
 	return all
 }

@@ -29,6 +29,9 @@ type Availability uint8
 const (
 	// OnStart fields can have a value on a container start.
 	OnStart Availability = iota
+	// Constant fields have the same value on all container starts, which is
+	// [Field].Start.
+	Constant
 	// OnSyscall fields belong to a system call or to its process.
 	OnSyscall
 	// Never is said of fields that Falco keeps for old rules.
@@ -42,11 +45,18 @@ type Field struct {
 	// List is set when the field has a list of values of its type.
 	List bool
 	Arg  ArgKind
-	// Dotted is set when the argument may follow a dot instead of standing
+	// Dotted is set when a name as argument follows a dot instead of standing
 	// in brackets: evt.arg.flags.
 	Dotted bool
-	Avail  Availability
-	Desc   string
+	// Plain is set when the field takes no transformer and is compared with
+	// constants alone.
+	Plain bool
+	// FilterOnly is set when the field cannot stand in an output.
+	FilterOnly bool
+	Avail      Availability
+	// Start is the value on every container start, if Avail is Constant.
+	Start Value
+	Desc  string
 	// Slot is the number that [Catalog.Bind] gave the field, or 0.
 	Slot int
 }
@@ -58,7 +68,7 @@ func (f *Field) Class() string {
 }
 
 // Available reports whether a container start can carry the field.
-func (f *Field) Available() bool { return f.Avail == OnStart }
+func (f *Field) Available() bool { return f.Avail == OnStart || f.Avail == Constant }
 
 // FieldRef is a field as a condition or an output asks for it. Two references
 // with the same text are one within a [Condition] or a [Ruleset].
@@ -126,18 +136,37 @@ func parseField(line string) (*Field, error) {
 			index = true
 		case "dot":
 			f.Dotted = true
+		case "plain":
+			f.Plain = true
+		case "filter":
+			f.FilterOnly = true
 		case "sys":
 			f.Avail = OnSyscall
 		case "never":
 			f.Avail = Never
 		default:
-			return nil, fmt.Errorf("field %s: unknown flag %q", f.Name, flag)
+			text, found := strings.CutPrefix(flag, "start=")
+			if !found {
+				return nil, fmt.Errorf("field %s: unknown flag %q", f.Name, flag)
+			}
+			f.Avail, f.Start = Constant, startValue(f.Type, text)
 		}
 	}
 	if index {
 		f.Arg += OptIndex - OptArg
 	}
 	return f, nil
+}
+
+func startValue(t Type, text string) Value {
+	switch {
+	case t == Bool:
+		return BoolValue(text == "true")
+	case t.isUnsigned():
+		n, _ := strconv.ParseUint(text, 10, 64) // A test reads the values.
+		return UintValue(n)
+	}
+	return StringValue(text)
 }
 
 // NewCatalog returns a catalogue of the given fields alone.
@@ -180,11 +209,6 @@ func (c *Catalog) Lookup(name string) *Field {
 	}
 	copied := *f
 	return &copied
-}
-
-func (c *Catalog) has(name string) bool {
-	f, _, _ := c.find(name)
-	return f != nil
 }
 
 // find returns the field of that name, and what follows a field that takes its
@@ -234,11 +258,13 @@ func (c *Catalog) ref(n *FieldName) (*FieldRef, error) {
 	switch {
 	case dotted && n.HasArg, f.Arg == NoArg && has:
 		return nil, fmt.Errorf("filter_check called with nonexistent field %s: it takes no argument [%s]", n, n.Arg)
+	case f.Dotted && f.Arg < OptIndex && n.HasArg, f.Dotted && !knownArgument(f.Name, arg, has):
+		return nil, fmt.Errorf("filter_check called with nonexistent field %s", n)
 	case (f.Arg == NeedArg || f.Arg == NeedIdx) && !has:
 		return nil, fmt.Errorf("field %s needs an argument, write %s[…]", n.Name, n.Name)
 	case f.Arg >= OptIndex && n.HasArg: // Behind a dot stands a name.
-		if _, err := strconv.ParseInt(arg, 10, 64); err != nil {
-			return nil, fmt.Errorf("field %s needs a number as argument, not [%s]", n.Name, arg)
+		if _, ok := scanNumber(arg, false); !ok {
+			return nil, fmt.Errorf("field %s needs a number as argument: %s is not a valid number", n.Name, arg)
 		}
 	}
 	if f.Name == "evt.rawarg" {
@@ -247,4 +273,16 @@ func (c *Catalog) ref(n *FieldName) (*FieldRef, error) {
 		f = &typed
 	}
 	return &FieldRef{Field: f, Argument: arg, text: n.String()}, nil
+}
+
+// knownArgument reports whether a field may have this argument behind a dot.
+func knownArgument(name, arg string, has bool) bool {
+	switch name {
+	case "evt.type.is":
+		_, number := scanNumber(arg, true)
+		return !has || number || typeBit(arg) != otherType
+	case "evt.abspath":
+		return !has || arg == "src" || arg == "dst"
+	}
+	return true
 }

@@ -30,7 +30,7 @@ func TestDefaultCatalog(t *testing.T) {
 			t.Errorf("%s is available on a container start", f.Name)
 		}
 	}
-	for _, class := range []string{"evt", "syscall", "proc", "thread", "user", "group", "fd", "fdlist", "fs", "syslog", "container", "k8s"} {
+	for _, class := range []string{"evt", "syscall", "proc", "thread", "user", "group", "fd", "fdlist", "fs", "container", "k8s"} {
 		if classes[class] == 0 {
 			t.Errorf("no field of class %s", class)
 		}

@@ -2,6 +2,7 @@ package falco
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -71,7 +72,7 @@ func compile(e Expr, source string, cat *Catalog) (*Condition, error) {
 	c := &compiler{cat: cat, cond: &Condition{expr: e}}
 	tree, err := c.expr(e)
 	if err != nil {
-		return nil, &CompileError{At: c.at, Message: err.Error(), Source: source}
+		return nil, &CompileError{At: c.at, Message: err.Error(), Text: c.about, Source: source}
 	}
 	c.cond.tree = tree
 	return c.cond, nil
@@ -81,8 +82,12 @@ func compile(e Expr, source string, cat *Catalog) (*Condition, error) {
 type compiler struct {
 	cat  *Catalog
 	cond *Condition
-	at   Position // of the check that is compiled
+	// at is the place of what is compiled, and about its text.
+	at    Position
+	about string
 }
+
+func (c *compiler) on(at Position, what fmt.Stringer) { c.at, c.about = at, what.String() }
 
 // node is a compiled expression. A node without kids and leaf is a constant.
 type node struct {
@@ -154,7 +159,7 @@ func (c *compiler) expr(e Expr) (*node, error) {
 		}
 		return n, nil
 	}
-	c.at = e.Pos()
+	c.on(e.Pos(), e)
 	switch e := e.(type) {
 	case *Check:
 		l, err := c.check(e)
@@ -180,37 +185,54 @@ func (c *compiler) check(e *Check) (*leaf, error) {
 	if e.Op == "exists" {
 		return l, nil
 	}
+	c.on(e.At, e)
 	if !left.allows(e.Op) {
 		return nil, fmt.Errorf("filter error: the operator '%s' does not work on %s", e.Op, left)
 	}
-	var texts []string
-	switch right := e.Right.(type) {
-	case *Transform:
+	if right, ok := e.Right.(*Transform); ok {
 		return l, c.pairCheck(l, e.Op, right)
-	case *List:
-		for _, item := range right.Items {
-			if t, ok := item.(*Text); ok {
-				texts = append(texts, t.Value)
-			}
+	}
+	if e.Modifier != "" && left.list {
+		return nil, fmt.Errorf("filter error: the modifier '%s' does not work on lists", e.Modifier)
+	}
+	texts := constants(e)
+	tests := make([]func(Value) bool, len(texts))
+	for i, t := range texts {
+		c.on(t.At, t)
+		c.suspect(t.Value, e.Op)
+		if tests[i], err = newTest(left.typ, e.Op, t.Value); err != nil {
+			return nil, err
 		}
-	case *Text:
-		texts = []string{right.Value}
 	}
 	l.ask = askTest
 	switch {
-	case e.Modifier != "" && left.list:
-		err = fmt.Errorf("filter error: the modifier '%s' does not work on lists", e.Modifier)
 	case e.Modifier != "":
-		l.test, err = modifierTest(left.typ, e.Op, e.Modifier, texts)
+		l.test = modifierTest(e.Modifier, tests)
 	case e.Op == "in" || e.Op == "intersects" || e.Op == "pmatch":
-		l.test, err = listTest(left, e.Op, texts)
+		l.test = listTest(left, e.Op, texts, tests)
 	default:
-		c.suspect(texts[0], e.Op)
-		if l.test, err = newTest(left.typ, e.Op, texts[0]); left.typ.isString() {
-			l.inPlace(e.Op, texts[0])
+		if l.test = tests[0]; left.typ.isString() {
+			l.inPlace(e.Op, texts[0].Value)
 		}
 	}
-	return l, err
+	return l, nil
+}
+
+// constants are the texts on the right side of a check.
+func constants(e *Check) []*Text {
+	switch right := e.Right.(type) {
+	case *Text:
+		return []*Text{right}
+	case *List:
+		texts := make([]*Text, 0, len(right.Items))
+		for _, item := range right.Items {
+			if t, ok := item.(*Text); ok {
+				texts = append(texts, t)
+			}
+		}
+		return texts
+	}
+	return nil
 }
 
 // inPlace takes the questions that need no function.
@@ -228,9 +250,15 @@ func (l *leaf) inPlace(op, text string) {
 // pairCheck compares with the value of another field.
 func (c *compiler) pairCheck(l *leaf, op string, right *Transform) error {
 	r, err := c.transform(right)
-	switch {
-	case err != nil:
+	if err != nil {
 		return err
+	}
+	for _, f := range slices.Concat(l.left.fields, r.fields) {
+		if f.Plain {
+			return fmt.Errorf("field '%s' can't be compared with another field", f.Name)
+		}
+	}
+	switch {
 	case op == "pmatch" || op == "regex" || l.left.typ == IPNet:
 		return fmt.Errorf("filter error: the operator '%s' does not work with a field on its right side", op)
 	case l.left.typ != r.typ || l.left.list != r.list:
@@ -245,39 +273,49 @@ func (c *compiler) warn(format string, args ...any) {
 	c.cond.Warnings = append(c.cond.Warnings, ConditionWarning{c.at, fmt.Sprintf(format, args...)})
 }
 
-// suspect warns of a constant that looks like a field or a transformer, and
-// of a regular expression that a plain operator could replace.
+// suspect warns of a regular expression that a plain operator could replace,
+// and of a constant that looks like a field or a transformer. Blanks in it do
+// not count.
 func (c *compiler) suspect(value, op string) {
-	l := lexer{in: value}
-	if name, ok := l.fieldName(); ok && l.pos == len(value) && c.cat.has(name) {
-		c.warn("'%s' may be a valid field misused as a const string value", value)
+	if op == "regex" && isPlainRegex(value) {
+		c.warn("regex check with '%s' may be optimized with simpler operators such as '=', 'contains', 'startswith', 'endswith'", value)
+	}
+	bare := value
+	if strings.ContainsFunc(bare, func(r rune) bool { return r < 0x80 && isSpace(byte(r)) }) {
+		bare = strings.Join(strings.FieldsFunc(bare, func(r rune) bool { return r < 0x80 && isSpace(byte(r)) }), "")
+	}
+	if strings.Contains(bare, ".") {
+		p := &parser{lexer: lexer{in: bare}, max: maxDepth}
+		if f, ok := p.field(); ok == nil && p.pos == len(bare) {
+			if f, isField := f.(*FieldName); isField {
+				if _, err := c.cat.ref(f); err == nil {
+					c.warn("'%s' may be a valid field misused as a const string value", value)
+				}
+			}
+		}
+	}
+	if !strings.HasSuffix(bare, ")") {
 		return
 	}
 	for _, t := range rightTransforms {
-		if strings.HasPrefix(value, t) {
+		if strings.HasPrefix(bare, t) {
 			c.warn("'%s' may be a valid field transformer misused as a const string value", value)
 			return
 		}
 	}
-	if op == "regex" && isPlainRegex(value) {
-		c.warn("the regular expression '%s' can be written with '=', 'contains', 'startswith' or 'endswith', which are faster", value)
-	}
 }
 
-// isPlainRegex reports whether a regular expression is a literal, with
-// anchors or "anything" at its ends or not.
+// isPlainRegex reports whether a regular expression is a literal, with anchors
+// or "anything" at its ends or not.
 func isPlainRegex(s string) bool {
-	for _, p := range []string{"^", ".*", ".+", ".?"} {
-		if t, ok := strings.CutPrefix(s, p); ok {
-			s = t
-			break
+	for i := 0; i < len(s); i++ {
+		switch {
+		case i == 0 && s[i] == '^', i == len(s)-1 && s[i] == '$':
+		case (i == 0 || i == len(s)-2) && s[i] == '.' && i+1 < len(s) && strings.IndexByte("+*?", s[i+1]) >= 0:
+			i++
+		case strings.IndexByte(`.+*?^$()[]{}|\`, s[i]) >= 0:
+			return false
 		}
 	}
-	for _, p := range []string{"$", ".*", ".+", ".?"} {
-		if t, ok := strings.CutSuffix(s, p); ok {
-			s = t
-			break
-		}
-	}
-	return s != "" && !strings.ContainsAny(s, `\.+*?()|[]{}^$`)
+	return true
 }

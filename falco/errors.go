@@ -9,7 +9,9 @@ import (
 type ParseError struct {
 	At      Position
 	Message string
-	Source  string // the condition
+	// Text is the word that stands at the place, or "" at the end.
+	Text   string
+	Source string // the condition
 }
 
 // Error is one line with the position.
@@ -27,7 +29,9 @@ func (e *ParseError) Caret() string { return caret(e.Source, e.At) }
 type CompileError struct {
 	At      Position
 	Message string
-	Source  string
+	// Text is the check, the field or the constant that is wrong.
+	Text   string
+	Source string // the condition
 }
 
 // Error is one line with the position.
@@ -38,6 +42,20 @@ func (e *CompileError) Error() string {
 // Caret is the line of the condition that is wrong, and a line with a caret
 // below the place.
 func (e *CompileError) Caret() string { return caret(e.Source, e.At) }
+
+// word is what stands at an offset, up to a blank or what ends a text without
+// quotes.
+func word(source string, offset int) string {
+	rest := source[min(offset, len(source)):]
+	switch end := strings.IndexAny(rest, " \t\r\n,()"); end {
+	case -1:
+		return rest
+	case 0:
+		return rest[:1]
+	default:
+		return rest[:end]
+	}
+}
 
 // caret shows a place in a text; a long line is cut around it.
 func caret(source string, at Position) string {

@@ -173,13 +173,12 @@ var knownTypes = sync.OnceValue(func() map[string]int {
 })
 
 // unknownEventType returns a constant that is compared with the event type and
-// is none, or nil.
+// is none, or nil. Falco takes nothing else, whatever the operator is.
 func unknownEventType(e Expr) *Text {
 	var bad *Text
 	Walk(e, func(e Expr) bool {
-		if c, ok := e.(*Check); ok && bad == nil {
-			texts, _ := typeCheck(c)
-			for _, t := range texts {
+		if c, ok := e.(*Check); ok && bad == nil && isTypeOperand(c.Left) {
+			for _, t := range constants(c) {
 				if bad == nil && typeBit(t.Value) == otherType {
 					bad = t
 				}
@@ -188,4 +187,15 @@ func unknownEventType(e Expr) *Text {
 		return bad == nil
 	})
 	return bad
+}
+
+// isTypeOperand reports whether o is the event type, changed or not.
+func isTypeOperand(o Operand) bool {
+	switch o := o.(type) {
+	case *FieldName:
+		return o.Name == "evt.type"
+	case *Transform:
+		return len(o.Args) == 1 && isTypeOperand(o.Args[0])
+	}
+	return false
 }

@@ -168,7 +168,14 @@ func (l *lexer) quoted() (text string, found bool, err error) {
 	return "", true, fmt.Errorf("expected a closing %c", q)
 }
 
-var errHex = errors.New(`invalid \x escape, expecting two hexadecimal digits`)
+// errEscape is in every error about an escape.
+var errEscape = errors.New("")
+
+func escapeError(format string, args ...any) error {
+	return fmt.Errorf(format+"%w", append(args, errEscape)...)
+}
+
+var errHex = escapeError(`invalid \x escape, expecting two hexadecimal digits`)
 
 // unquote resolves the escapes of a text in quotes of kind q.
 func unquote(s string, q byte) (string, error) {
@@ -202,7 +209,7 @@ func unquote(s string, q byte) (string, error) {
 			b.WriteByte('/')
 		case '"', '\'':
 			if c != q {
-				return "", fmt.Errorf(`invalid \%c escape in '%c'-quoted string`, c, q)
+				return "", escapeError(`invalid \%c escape in '%c'-quoted string`, c, q)
 			}
 			b.WriteByte(c)
 		case 'x':
@@ -216,7 +223,7 @@ func unquote(s string, q byte) (string, error) {
 			b.WriteByte(byte(hi<<4 | lo))
 			i += 2
 		default:
-			return "", fmt.Errorf(`unsupported string escape sequence: \%s`, string(rune(c)))
+			return "", escapeError(`unsupported string escape sequence: \%s`, string(rune(c)))
 		}
 	}
 	return b.String(), nil

@@ -54,35 +54,28 @@ func (s *set) holds(text string) bool {
 	return slices.Contains(s.few, text)
 }
 
-// listTest makes the question of in, intersects and pmatch.
-func listTest(left typed, op string, texts []string) (func(Value) bool, error) {
-	for _, text := range texts {
-		if err := checkConstant(left.typ, text); err != nil {
-			return nil, err
-		}
+// listTest makes the question of in, intersects and pmatch; tests has that of
+// each member.
+func listTest(left typed, op string, texts []*Text, tests []func(Value) bool) func(Value) bool {
+	values := make([]string, len(texts))
+	for i, t := range texts {
+		values[i] = t.Value
 	}
 	if op == "pmatch" {
-		ps := newPrefixes(texts)
-		return func(v Value) bool { return ps.match(v.str) }, nil
+		ps := newPrefixes(values)
+		return func(v Value) bool { return ps.match(v.str) }
 	}
 	var member func(Value) bool
 	switch {
-	case left.typ.isString() || left.typ == Bytes:
-		s := newSet(texts)
+	case left.list && left.typ == String || left.typ == Bytes:
+		// A NUL at the end counts in bytes. So does the one that an element of
+		// a list has from a transformer.
+		s := newSet(values)
+		member = func(v Value) bool { return s.holds(v.str) }
+	case left.typ.isString():
+		s := newSet(values)
 		member = func(v Value) bool { return s.has(v.str) }
-		if left.list || left.typ == Bytes {
-			// A NUL at the end counts in bytes. So does the one that an element
-			// of a list has from a transformer.
-			member = func(v Value) bool { return s.holds(v.str) }
-		}
 	default:
-		tests := make([]func(Value) bool, len(texts))
-		for i, text := range texts {
-			var err error
-			if tests[i], err = newTest(left.typ, "=", text); err != nil {
-				return nil, err
-			}
-		}
 		member = func(v Value) bool {
 			for _, t := range tests {
 				if t(v) {
@@ -93,35 +86,27 @@ func listTest(left typed, op string, texts []string) (func(Value) bool, error) {
 		}
 	}
 	if !left.list {
-		return member, nil
+		return member
 	}
 	all := op == "in" // else one element is enough
 	return func(v Value) bool {
-		items := v.items()
-		for _, item := range items {
+		for _, item := range v.items() {
 			if member(item) != all {
 				return !all
 			}
 		}
 		return all // Also of an empty list.
-	}, nil
+	}
 }
 
-// modifierTest makes the question of oneof, anyof or allof of a list.
-func modifierTest(t Type, op, modifier string, texts []string) (func(Value) bool, error) {
-	tests := make([]func(Value) bool, len(texts))
-	for i, text := range texts {
-		var err error
-		if tests[i], err = newTest(t, op, text); err != nil {
-			return nil, err
-		}
-	}
-	least, most := 1, len(texts)
+// modifierTest makes the question of oneof, anyof or allof of tests.
+func modifierTest(modifier string, tests []func(Value) bool) func(Value) bool {
+	least, most := 1, len(tests)
 	switch modifier {
 	case "oneof":
 		most = 1
 	case "allof":
-		least = max(1, len(texts))
+		least = max(1, len(tests))
 	}
 	return func(v Value) bool {
 		n := 0
@@ -131,7 +116,7 @@ func modifierTest(t Type, op, modifier string, texts []string) (func(Value) bool
 			}
 		}
 		return least <= n && n <= most
-	}, nil
+	}
 }
 
 // pairTest makes the question that op asks of two values of type t.

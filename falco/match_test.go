@@ -144,7 +144,8 @@ func TestWarnings(t *testing.T) {
 	t.Parallel()
 	for cond, want := range map[string]int{
 		"t.s = t.other": 1, "t.s = 'tolower(t.s)'": 1, "t.s regex '^abc.*'": 1,
-		"t.s = x.y": 0, "t.s regex 'a[bc]'": 0, "t.s in (t.other)": 0,
+		"t.s = x.y": 0, "t.s regex 'a[bc]'": 0, "t.s in (t.other)": 1, "t.s = 't . other'": 1, "t.s in ('tolower(t.s)', t.key[x])": 2,
+		"t.s regex '.*'": 1, "t.s regex '^a.*'": 1, "t.s regex '^.*a'": 0,
 	} {
 		c, err := Compile(cond, testCatalog)
 		if err != nil {

@@ -2,6 +2,7 @@ package falco
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 )
 
@@ -70,6 +71,9 @@ func (o *Output) token(text string, cat *Catalog) (string, error) {
 		if err == nil {
 			var t typed
 			if t, err = c.left(operand); err == nil {
+				err = displayable(t.fields)
+			}
+			if err == nil {
 				part.extract = t.extract
 				o.parts = append(o.parts, part)
 				o.add(t.fields)
@@ -85,6 +89,15 @@ func (o *Output) token(text string, cat *Catalog) (string, error) {
 		return "", errors.New("unknown filter: " + last.Error())
 	}
 	return "", errors.New("unknown filter: " + last.Error() + ": " + first.Error())
+}
+
+func displayable(fields []*FieldRef) error {
+	for _, f := range fields {
+		if f.FilterOnly {
+			return fmt.Errorf("%s is filter only and cannot be used as a display field", f)
+		}
+	}
+	return nil
 }
 
 // fieldOrTransform reads what an output may name.

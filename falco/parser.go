@@ -52,7 +52,7 @@ type parser struct {
 
 // fail gives an error its position: where the parser stands.
 func (p *parser) fail(err error) *ParseError {
-	return &ParseError{At: p.at(), Message: err.Error(), Source: p.in}
+	return &ParseError{At: p.at(), Message: err.Error(), Text: word(p.in, p.pos), Source: p.in}
 }
 
 // at is where the parser stands.
@@ -463,10 +463,11 @@ func (p *parser) list() (Operand, error) {
 	p.blank()
 	for {
 		t, err := p.text()
-		if err != nil {
+		if err != nil && (len(l.Items) > 0 || !errors.Is(err, errEscape)) {
 			return nil, err
 		}
-		if t == nil {
+		// Falco takes a list that begins with a wrong escape for an empty one.
+		if t == nil || err != nil {
 			if len(l.Items) > 0 {
 				return nil, errors.New("expected a list value after ','")
 			}

@@ -10,6 +10,7 @@ import (
 func (c *compiler) left(o Operand) (typed, error) {
 	switch o := o.(type) {
 	case *FieldName:
+		c.on(o.At, o)
 		ref, err := c.cat.ref(o)
 		if err != nil {
 			return typed{}, err
@@ -18,6 +19,7 @@ func (c *compiler) left(o Operand) (typed, error) {
 	case *Transform:
 		return c.transform(o)
 	case *Text:
+		c.on(o.At, o)
 		if err := checkConstant(String, o.Value); err != nil {
 			return typed{}, err
 		}
@@ -60,8 +62,12 @@ func (c *compiler) transform(t *Transform) (typed, error) {
 		if args[i], err = c.left(a); err != nil {
 			return typed{}, err
 		}
+		if f, ok := args[i].extract.(fieldExtractor); ok && f.ref.Plain && t.Name != "val" {
+			return typed{}, fmt.Errorf("field '%s' does not support transformers", f.ref.Name)
+		}
 		fields = append(fields, args[i].fields...)
 	}
+	c.on(t.At, t)
 	out, err := apply(t, args)
 	out.fields, out.text = fields, t.String()
 	if t.Name == "val" {
