@@ -237,7 +237,7 @@ func (a *adviser) field(c *Check, negated, reference bool) {
 	if !ok {
 		return
 	}
-	texts := values(c)
+	texts := values(constants(c))
 	empty := len(texts) == 1 && texts[0] == ""
 	switch {
 	case f.Name == "container.image.digest" && !slices.ContainsFunc(texts, isFullDigest):
@@ -252,14 +252,6 @@ func (a *adviser) field(c *Check, negated, reference bool) {
 				"while runtimes that complete a reference without a tag turn it into 'latest'. "+
 				"The tag is also empty on the host and where nothing is known of the image")
 	}
-}
-
-func values(c *Check) []string {
-	var all []string
-	for _, t := range constants(c) {
-		all = append(all, t.Value)
-	}
-	return all
 }
 
 // isFullDigest reports whether text names one digest, so that comparing with

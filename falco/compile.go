@@ -111,12 +111,16 @@ const (
 // false whatever the question.
 type leaf struct {
 	text string // two leaves of the same text are the same question
+	op   string
 	left typed
-	ask  question
-	want string
-	test func(Value) bool
-	pair func(left, right Value) bool
-	with typed // the right side of pair
+	// members are the texts of which the value must be one, where that is
+	// what is asked of a text.
+	members []string
+	ask     question
+	want    string
+	test    func(Value) bool
+	pair    func(left, right Value) bool
+	with    typed // the right side of pair
 }
 
 // question says how a leaf is answered. The first ones are answered in place,
@@ -166,12 +170,22 @@ func (c *compiler) expr(e Expr) (*node, error) {
 		if err != nil {
 			return nil, err
 		}
-		l.text = e.String()
+		if c.never(e, l) {
+			return &node{}, nil
+		}
+		l.text, l.op = e.String(), e.Op
 		return &node{op: isLeaf, leaf: l}, nil
 	case *Macro:
 		return nil, fmt.Errorf("filter error: the macro '%s' stands for no condition here", e.Name)
 	}
 	return nil, fmt.Errorf("cannot compile %T", e)
+}
+
+// never reports whether a check has an empty list of constants, of which no
+// value is one. An empty list of values is, for "in".
+func (c *compiler) never(e *Check, l *leaf) bool {
+	list, ok := e.Right.(*List)
+	return ok && len(list.Items) == 0 && (!l.left.list || e.Op == "intersects")
 }
 
 // check compiles one check.
@@ -210,6 +224,9 @@ func (c *compiler) check(e *Check) (*leaf, error) {
 		l.test = modifierTest(e.Modifier, tests)
 	case e.Op == "in" || e.Op == "intersects" || e.Op == "pmatch":
 		l.test = listTest(left, e.Op, texts, tests)
+		if left.typ.isString() && !left.list && e.Op != "pmatch" {
+			l.members = values(texts)
+		}
 	default:
 		if l.test = tests[0]; left.typ.isString() {
 			l.inPlace(e.Op, texts[0].Value)
@@ -235,11 +252,19 @@ func constants(e *Check) []*Text {
 	return nil
 }
 
+func values(texts []*Text) []string {
+	all := make([]string, len(texts))
+	for i, t := range texts {
+		all[i] = t.Value
+	}
+	return all
+}
+
 // inPlace takes the questions that need no function.
 func (l *leaf) inPlace(op, text string) {
 	switch op {
 	case "=":
-		l.ask, l.want = askEqual, text
+		l.ask, l.want, l.members = askEqual, text, []string{text}
 	case "!=":
 		l.ask, l.want = askUnequal, text
 	case "startswith":

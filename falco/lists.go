@@ -57,12 +57,8 @@ func (s *set) holds(text string) bool {
 // listTest makes the question of in, intersects and pmatch; tests has that of
 // each member.
 func listTest(left typed, op string, texts []*Text, tests []func(Value) bool) func(Value) bool {
-	values := make([]string, len(texts))
-	for i, t := range texts {
-		values[i] = t.Value
-	}
 	if op == "pmatch" {
-		ps := newPrefixes(values)
+		ps := newPrefixes(values(texts))
 		return func(v Value) bool { return ps.match(v.str) }
 	}
 	var member func(Value) bool
@@ -70,10 +66,10 @@ func listTest(left typed, op string, texts []*Text, tests []func(Value) bool) fu
 	case left.list && left.typ == String || left.typ == Bytes:
 		// A NUL at the end counts in bytes. So does the one that an element of
 		// a list has from a transformer.
-		s := newSet(values)
+		s := newSet(values(texts))
 		member = func(v Value) bool { return s.holds(v.str) }
 	case left.typ.isString():
-		s := newSet(values)
+		s := newSet(values(texts))
 		member = func(v Value) bool { return s.has(v.str) }
 	default:
 		member = func(v Value) bool {

@@ -27,7 +27,7 @@ func testEvent() mapEvent {
 		"t.net": IPValue(netip.MustParseAddr("10.1.2.3")), "t.port": UintValue(443),
 		"t.list": ListValue(StringValue("file"), StringValue("pipe")), "t.nolist": ListValue(),
 		"t.key[app]": StringValue("web"), "t.at[2]": StringValue("second"), "t.at": StringValue("any"),
-		"t.args": ListValue(StringValue("-n"), StringValue("-o"), StringValue("out"), StringValue("in")),
+		"t.args":    ListValue(StringValue("-n"), StringValue("-o"), StringValue("out"), StringValue("in")),
 		"t.numbers": ListValue(IntValue(1)), "t.code": StringValue("QUI"), "t.raw": BytesValue([]byte("QUI=")), "t.lines": StringValue("a\nb"), "t.odd": StringValue("a\xff\xffb"),
 		"t.backslash": StringValue(`/a\b/c`),
 	}

@@ -1,18 +1,19 @@
 package falco
 
 import (
-	"slices"
+	"math/bits"
 	"sync"
 )
 
 // program is a set of compiled conditions. Each is a chain of questions with a
-// next one for yes and one for no, so that only those are asked that decide,
-// in the order of the text. Values that several questions are about are asked
-// of the event once, and so is a costly question that several rules ask.
+// next one for yes and one for no, so that only those are asked that decide.
+// Values that several questions are about are asked of the event once, and so
+// is what several rules ask.
 type program struct {
 	code    []instr
 	entries []entry
 	slots   int // values that are kept; the first is for those asked once
+	index   *index
 	room    sync.Pool
 }
 
@@ -28,36 +29,67 @@ const (
 	answerYes = 1
 )
 
+// askShared asks what several rules ask, as a whole.
+const askShared = askPair + 1
+
 // instr asks one question.
 type instr struct {
 	ask     question
 	yes, no int32
-	slot    int
-	bit     uint64 // of the slot; 0 for values that are asked once
-	memo    uint64 // of the question; 0 where nobody else asks it
+	slot    slot
+	memo    bit // of the answer; none where nobody else asks
 	ref     *FieldRef
 	want    string
+	begin   int32     // of a shared part
 	extract extractor // where ref is nil
 	test    func(Value) bool
 	pair    func(left, right Value) bool
 	with    extractor
 }
 
-// frame is what is known of one event.
-type frame struct {
-	known  uint64 // slots that are filled
-	asked  uint64 // questions that were asked
-	truth  uint64 // their answers
-	values []Value
-}
-
 const (
-	// maxKept is how many values and how many answers are kept: one in each
-	// bit of a word.
-	maxKept = 64
+	// maxKept is how many values and how many answers are kept.
+	maxKept = 64 * words
+	words   = 4
 	// onStack is how many values are kept without memory from the heap.
 	onStack = 8
 )
+
+type (
+	// set256 is a set of numbers below maxKept.
+	set256 [words]uint64
+	// bit is a place in a set256; the zero value is none.
+	bit struct {
+		word uint8
+		mask uint64
+	}
+	// slot is where a value is kept; the zero value is for those asked once.
+	slot struct {
+		at  int32
+		bit bit
+	}
+)
+
+func bitAt(n int) bit { return bit{word: uint8(n / 64), mask: 1 << (n % 64)} }
+
+func (s *set256) has(b bit) bool { return s[b.word%words]&b.mask != 0 }
+
+func (s *set256) add(b bit) { s[b.word%words] |= b.mask }
+
+// frame is what is known of one event.
+type frame struct {
+	known  set256 // slots that are filled
+	asked  set256 // parts that were asked
+	truth  set256 // their answers
+	values []Value
+}
+
+// largeFrame is a frame with room for all values. What it holds is forgotten
+// when it is used again.
+type largeFrame struct {
+	frame
+	room [maxKept]Value
+}
 
 // ruleTree is a condition to make a program of; rule is nil outside rulesets.
 type ruleTree struct {
@@ -67,129 +99,71 @@ type ruleTree struct {
 
 // newProgram makes a program that answers the conditions in order.
 func newProgram(trees []ruleTree) *program {
+	p := &program{code: make([]instr, 2), slots: 1}
 	b := &builder{
-		program: &program{code: make([]instr, 2), slots: 1}, uses: map[string]int{}, asks: map[string]int{},
-		slot: map[string]int{}, memo: map[string]uint64{},
+		program: p, numbers: map[string]int{}, of: map[*node]int{}, uses: map[int]int{}, asked: map[string]int{},
+		slot: map[string]int{}, memo: map[int]int{}, written: map[[3]int32]int32{}, begins: map[int]int32{},
 	}
-	for _, t := range trees {
-		b.count(t.tree)
+	folded := make([]*node, len(trees))
+	for i, t := range trees {
+		folded[i] = fold(t.tree)
+		b.count(folded[i])
 	}
-	for _, t := range trees {
-		b.entries = append(b.entries, entry{b.emit(t.tree, answerYes, answerNo), t.rule})
-	}
-	b.room.New = func() any { return new([maxKept]Value) }
-	return b.program
-}
-
-type builder struct {
-	*program
-	uses map[string]int // how many questions are about a value
-	asks map[string]int // how often a question is asked
-	slot map[string]int
-	memo map[string]uint64
-}
-
-func (b *builder) count(n *node) {
-	if l := n.leaf; l != nil {
-		b.uses[l.left.text]++
-		b.asks[l.text]++
-	}
-	for _, kid := range n.kids {
-		b.count(kid)
-	}
-}
-
-// emit writes the code of n and returns where it begins. What follows is
-// written before, so that it is known where to go on.
-func (b *builder) emit(n *node, yes, no int32) int32 {
-	switch n.op {
-	case isConstant:
-		if n.truth {
-			return yes
+	p.index = newIndex(folded)
+	if p.index != nil {
+		for i := range p.index.fields {
+			f := &p.index.fields[i]
+			b.asked[f.ref.text] += 2
+			f.slot = b.keep(f.ref.text)
 		}
-		return no
-	case isNot:
-		return b.emit(n.kids[0], no, yes)
-	case isAnd:
-		for _, v := range slices.Backward(n.kids) {
-			yes = b.emit(v, yes, no)
-		}
-		return yes
-	case isOr:
-		for _, v := range slices.Backward(n.kids) {
-			no = b.emit(v, yes, no)
-		}
-		return no
 	}
-	return b.emitLeaf(n.leaf, yes, no)
-}
-
-func (b *builder) emitLeaf(l *leaf, yes, no int32) int32 {
-	in := instr{ask: l.ask, yes: yes, no: no, want: l.want, extract: l.left.extract, test: l.test, pair: l.pair, with: l.with.extract}
-	if f, ok := l.left.extract.(fieldExtractor); ok {
-		in.ref = f.ref
+	for i, t := range trees {
+		p.entries = append(p.entries, entry{b.emit(folded[i], answerYes, answerNo), t.rule})
 	}
-	if in.slot = b.keep(l.left.text); in.slot > 0 {
-		in.bit = 1 << in.slot
-	}
-	if l.ask >= askTest && b.asks[l.text] > 1 {
-		bit, ok := b.memo[l.text]
-		if !ok && len(b.memo) < maxKept {
-			bit = 1 << len(b.memo)
-			b.memo[l.text] = bit
-		}
-		in.memo = bit
-	}
-	b.code = append(b.code, in)
-	return int32(len(b.code) - 1)
-}
-
-// keep returns the slot of a value that several questions are about, or 0.
-func (b *builder) keep(text string) int {
-	if slot, ok := b.slot[text]; ok || b.uses[text] < 2 || b.slots == maxKept {
-		return slot
-	}
-	b.slot[text] = b.slots
-	b.slots++
-	return b.slots - 1
+	p.room.New = func() any { return new(largeFrame) }
+	return p
 }
 
 // match answers the only condition of p.
 func (p *program) match(ev Event) bool {
+	pc := p.entries[0].pc
 	if p.slots > onStack {
-		values := p.room.Get().(*[maxKept]Value) //nolint:forcetypeassert // the pool has nothing else
-		f := frame{values: values[:p.slots]}
-		ok := p.run(p.entries[0].pc, ev, &f)
-		p.release(values)
+		f := p.borrow()
+		ok := p.run(pc, ev, &f.frame)
+		p.room.Put(f)
 		return ok
 	}
 	var values [onStack]Value
 	f := frame{values: values[:]}
-	return p.run(p.entries[0].pc, ev, &f)
+	return p.run(pc, ev, &f)
 }
 
-// release forgets the values of an event.
-func (p *program) release(values *[maxKept]Value) {
-	clear(values[:p.slots])
-	p.room.Put(values)
+func (p *program) borrow() *largeFrame {
+	f := p.room.Get().(*largeFrame) //nolint:forcetypeassert // the pool has nothing else
+	f.known, f.asked, f.values = set256{}, set256{}, f.room[:]
+	f.truth = set256{}
+	return f
 }
 
-// evaluate appends the rules among entries that match, or the first of them.
-func (p *program) evaluate(dst []*Rule, ev Event, entries []entry, first bool) []*Rule {
-	if p.slots > onStack {
-		values := p.room.Get().(*[maxKept]Value) //nolint:forcetypeassert // the pool has nothing else
-		f := frame{values: values[:p.slots]}
-		dst = p.each(dst, ev, entries, first, &f)
-		p.release(values)
+// evaluate appends the rules that match, or the first of them.
+func (p *program) evaluate(dst []*Rule, ev Event, first bool) []*Rule {
+	if p.slots > onStack || p.index != nil {
+		f := p.borrow()
+		if p.index != nil {
+			dst = p.indexed(dst, ev, first, &f.frame)
+		} else {
+			dst = p.each(dst, ev, first, &f.frame)
+		}
+		p.room.Put(f)
 		return dst
 	}
 	var values [onStack]Value
 	f := frame{values: values[:]}
-	return p.each(dst, ev, entries, first, &f)
+	return p.each(dst, ev, first, &f)
 }
 
-func (p *program) each(dst []*Rule, ev Event, entries []entry, first bool, f *frame) []*Rule {
-	for _, e := range entries {
+func (p *program) each(dst []*Rule, ev Event, first bool, f *frame) []*Rule {
+	for _, e := range p.entries {
 		if p.run(e.pc, ev, f) {
 			dst = append(dst, e.rule)
 			if first {
@@ -200,20 +174,46 @@ func (p *program) each(dst []*Rule, ev Event, entries []entry, first bool, f *fr
 	return dst
 }
 
+// indexed asks the rules that the index leaves.
+func (p *program) indexed(dst []*Rule, ev Event, first bool, f *frame) []*Rule {
+	var open set256
+	if !p.index.candidates(ev, f, &open) {
+		return p.each(dst, ev, first, f)
+	}
+	for w, word := range open {
+		for ; word != 0; word &= word - 1 {
+			e := &p.entries[w*64+bits.TrailingZeros64(word)]
+			if p.run(e.pc, ev, f) {
+				dst = append(dst, e.rule)
+				if first {
+					return dst
+				}
+			}
+		}
+	}
+	return dst
+}
+
 // run asks from pc on until there is an answer.
 func (p *program) run(pc int32, ev Event, f *frame) bool {
 	for pc > answerYes {
 		in := &p.code[pc]
-		v := &f.values[in.slot]
-		if f.known&in.bit == 0 {
-			var got Value
-			if in.ref != nil {
-				got = ev.Field(in.ref)
+		if in.ask == askShared {
+			if p.shared(in, ev, f) {
+				pc = in.yes
 			} else {
-				got = in.extract.value(ev)
+				pc = in.no
 			}
-			*v = got
-			f.known |= in.bit
+			continue
+		}
+		v := &f.values[in.slot.at]
+		if !f.known.has(in.slot.bit) {
+			if in.ref != nil {
+				*v = ev.Field(in.ref)
+			} else {
+				*v = in.extract.value(ev)
+			}
+			f.known.add(in.slot.bit)
 		}
 		ok := v.of != nil
 		if ok {
@@ -240,8 +240,8 @@ func (p *program) run(pc int32, ev Event, f *frame) bool {
 
 // slow answers a question by a function, unless it was asked before.
 func (in *instr) slow(v Value, ev Event, f *frame) bool {
-	if f.asked&in.memo != 0 {
-		return f.truth&in.memo != 0
+	if f.asked.has(in.memo) {
+		return f.truth.has(in.memo)
 	}
 	var ok bool
 	if in.ask == askPair {
@@ -250,8 +250,20 @@ func (in *instr) slow(v Value, ev Event, f *frame) bool {
 	} else {
 		ok = in.test(v)
 	}
-	if f.asked |= in.memo; ok {
-		f.truth |= in.memo
+	if f.asked.add(in.memo); ok {
+		f.truth.add(in.memo)
+	}
+	return ok
+}
+
+// shared answers a part, unless it was asked before.
+func (p *program) shared(in *instr, ev Event, f *frame) bool {
+	if f.asked.has(in.memo) {
+		return f.truth.has(in.memo)
+	}
+	ok := p.run(in.begin, ev, f)
+	if f.asked.add(in.memo); ok {
+		f.truth.add(in.memo)
 	}
 	return ok
 }

@@ -3,6 +3,7 @@ package falco
 import (
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Rule is a rule that was loaded and compiled.
@@ -65,46 +66,95 @@ type Ruleset struct {
 	// starts answers for container starts: checks whose answer is the same
 	// for all of them are left out.
 	starts *program
-	// all answers for other events, byType says which rules each type can
-	// match, and others which ones a type can that is not there.
-	all    *program
-	byType map[string][]entry
-	others []entry
+	// byType has the answers for other events. Types that no rule tells apart
+	// have one bucket; types that are not known have others.
+	byType map[string]*bucket
+	others *bucket
+}
+
+// bucket answers for events of some types. Its program is made when the first
+// of them comes.
+type bucket struct {
+	once  sync.Once
+	trees []ruleTree
+	typ   string // "" for types that are not known
+	made  *program
 }
 
 func newRuleset(rules []*Rule, col *collector, opt *Options) *Ruleset {
-	rs := &Ruleset{rules: rules, col: col, first: opt.Matching == MatchFirst, byType: map[string][]entry{}}
+	rs := &Ruleset{rules: rules, col: col, first: opt.Matching == MatchFirst, byType: map[string]*bucket{}}
 	var starts, all []ruleTree
 	for _, r := range rules {
 		if !r.Enabled {
 			continue
 		}
 		all = append(all, ruleTree{r.cond.tree, r})
-		tree, missing := onStart(r.cond.tree)
-		if tree.op == isConstant && !tree.truth {
+		tree, missing := specialise(r.cond.tree, startType, true)
+		if tree = fold(tree); tree.op == isConstant && !tree.truth {
 			rs.unavailable = append(rs.unavailable, Unavailable{Rule: r, Reason: needsSyscall, Needs: r.needs(missing)})
 			continue
 		}
 		starts = append(starts, ruleTree{tree, r})
 	}
-	rs.starts, rs.all = newProgram(starts), newProgram(all)
-	for name, bit := range knownTypes() {
-		var entries []entry
-		for _, e := range rs.all.entries {
-			if e.rule.types.hasBit(bit) {
-				entries = append(entries, e)
+	rs.starts = newProgram(starts)
+	rs.others = &bucket{trees: all}
+	same := map[string]*bucket{}
+	asked := typeLeaves(all)
+	for typ := range knownTypes() {
+		key := make([]byte, len(asked))
+		for i, l := range asked {
+			if l.answer(StringValue(typ)) {
+				key[i] = 1
 			}
 		}
-		if len(entries) > 0 {
-			rs.byType[name] = entries
+		b := same[string(key)]
+		if b == nil {
+			b = &bucket{trees: all, typ: typ}
+			same[string(key)] = b
 		}
-	}
-	for _, e := range rs.all.entries {
-		if e.rule.types.all() {
-			rs.others = append(rs.others, e)
-		}
+		rs.byType[typ] = b
 	}
 	return rs
+}
+
+// typeLeaves are the questions about the event type, each once.
+func typeLeaves(trees []ruleTree) []*leaf {
+	var all []*leaf
+	seen := map[string]bool{}
+	var find func(n *node)
+	find = func(n *node) {
+		if l := n.leaf; l != nil && l.isAboutType() && !seen[l.text] {
+			seen[l.text] = true
+			all = append(all, l)
+		}
+		for _, kid := range n.kids {
+			find(kid)
+		}
+	}
+	for _, t := range trees {
+		find(t.tree)
+	}
+	return all
+}
+
+func (l *leaf) isAboutType() bool { return l.left.text == "evt.type" && l.ask != askPair }
+
+// program makes the program, if that was not done yet.
+func (b *bucket) program() *program {
+	b.once.Do(func() {
+		var trees []ruleTree
+		for _, t := range b.trees {
+			tree := t.tree
+			if b.typ != "" {
+				tree, _ = specialise(tree, b.typ, false)
+			}
+			if tree = fold(tree); tree.op != isConstant || tree.truth {
+				trees = append(trees, ruleTree{tree, t.rule})
+			}
+		}
+		b.made = newProgram(trees)
+	})
+	return b.made
 }
 
 // Rules returns all rules in the order of their definition, also those that
@@ -143,60 +193,86 @@ func (r *Rule) needs(missing []string) []string {
 // Evaluate appends to dst the enabled rules that match ev, in the order of
 // their definition; with [MatchFirst] the first of them. It does not allocate
 // memory where dst has room and the rules have no transformers. For an event
-// of type container, fields that a container start cannot carry are null
-// without being asked for.
+// of type container, fields that a container start cannot carry are null, and
+// those that are the same on every start have that value, without being asked
+// for.
 func (rs *Ruleset) Evaluate(dst []*Rule, ev Event) []*Rule {
 	if rs.starts == nil {
 		return dst
 	}
 	typ := ev.Type()
 	if typ == startType {
-		return rs.starts.evaluate(dst, ev, rs.starts.entries, rs.first)
+		return rs.starts.evaluate(dst, ev, rs.first)
 	}
-	entries, known := rs.byType[typ]
+	b, known := rs.byType[typ]
 	if !known {
-		entries = rs.others
+		b = rs.others
 	}
-	return rs.all.evaluate(dst, ev, entries, rs.first)
+	return b.program().evaluate(dst, ev, rs.first)
 }
 
-// onStart simplifies a condition for container starts: the event type is
-// known, and fields that a start cannot carry are null, so that most checks of
-// a syscall rule have a known answer. It also returns those fields.
-func onStart(n *node) (*node, []string) {
-	switch n.op {
-	case isLeaf:
-		for _, f := range slices.Concat(n.leaf.left.fields, n.leaf.with.fields) {
-			if f.Avail != OnStart {
-				return &node{}, []string{f.String()}
+// specialise answers what is known of all events of a type. Of a container
+// start that is more than the type: fields that it cannot carry are null, and
+// some are the same on every start. It also returns the fields that a start
+// lacks.
+func specialise(n *node, typ string, start bool) (*node, []string) {
+	if n.op == isConstant {
+		return n, nil
+	}
+	if l := n.leaf; l != nil {
+		if start {
+			if answer, missing := l.onStart(); answer != nil {
+				return answer, missing
 			}
 		}
-		if n.leaf.left.text == "evt.type" && n.leaf.ask != askPair {
-			return &node{truth: n.leaf.answer(StringValue(startType))}, nil
+		if l.isAboutType() {
+			return &node{truth: l.answer(StringValue(typ))}, nil
 		}
-		return n, nil
-	case isConstant:
 		return n, nil
 	}
 	out := &node{op: n.op}
 	var missing []string
 	for _, kid := range n.kids {
-		kid, fields := onStart(kid)
+		kid, fields := specialise(kid, typ, start)
 		missing = append(missing, fields...)
-		switch {
-		case kid.op != isConstant:
-			out.kids = append(out.kids, kid)
-		case n.op == isNot:
-			return &node{truth: !kid.truth}, missing
-		case kid.truth == (n.op == isOr):
+		if kid.op == isConstant && n.op != isNot && kid.truth == (n.op == isOr) {
 			return kid, missing // This one decides.
 		}
-	}
-	if len(out.kids) == 0 {
-		return &node{truth: n.op == isAnd}, missing
+		out.kids = append(out.kids, kid)
 	}
 	return out, missing
 }
+
+// onStart answers a question that has the same answer for all container
+// starts, and names the fields that stand in the way of a yes.
+func (l *leaf) onStart() (answer *node, missing []string) {
+	constant := true
+	for _, f := range slices.Concat(l.left.fields, l.with.fields) {
+		switch f.Avail {
+		case OnStart:
+			constant = false
+		case OnSyscall, Never:
+			return &node{}, []string{f.String()}
+		case Constant:
+			missing = append(missing, f.String())
+		}
+	}
+	if !constant || len(missing) == 0 {
+		return nil, nil
+	}
+	p := newProgram([]ruleTree{{tree: &node{op: isLeaf, leaf: l}}})
+	if p.match(startConstants{}) {
+		missing = nil
+	}
+	return &node{truth: missing == nil}, missing
+}
+
+// startConstants is what all container starts have in common.
+type startConstants struct{}
+
+func (startConstants) Type() string { return startType }
+
+func (startConstants) Field(f *FieldRef) Value { return f.Start }
 
 // answer answers the question about a value that is not null.
 func (l *leaf) answer(v Value) bool {
