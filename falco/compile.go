@@ -14,7 +14,8 @@ type Event interface {
 	Type() string
 	// Field returns the value of f, of the type that the catalogue says, or
 	// the zero [Value] where the event has none. It must give the same answer
-	// for the same event.
+	// for the same event. For a container start that is f.Start where f.Avail
+	// is [Constant].
 	Field(f *FieldRef) Value
 }
 

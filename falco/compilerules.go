@@ -56,7 +56,7 @@ func (c *ruleCompiler) rule(item *ruleItem) (*Rule, *Problem) {
 		Condition: strings.TrimSpace(item.cond), Where: item.where[0], item: item,
 	}
 	for _, s := range c.opt.Select {
-		if s.covers(rule) {
+		if s.Covers(rule) {
 			rule.Enabled = s.Enable && (c.opt.MinPriority == 0 || item.priority <= c.opt.MinPriority)
 		}
 	}

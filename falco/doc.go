@@ -31,7 +31,8 @@
 //
 // The operators are those of the table. Which of them a field has depends on
 // its type, and so does what a constant may be: 5 and -5 are numbers, 0x5 and
-// 5.0 are not.
+// 5.0 are not. A number that is too large for its field is cut to the width of
+// the field, as in Falco.
 //
 //	=  ==  !=                                     all types
 //	<  <=  >  >=                                  numbers, strings
@@ -90,10 +91,12 @@
 //
 // # Speed
 //
-// A ruleset asks an event for a value once, however many rules are about it,
-// and takes for each event type only the rules that can match it. The rules
-// that need system calls cost a container start nothing. Without a match,
-// nothing is allocated, unless conditions change fields.
+// The rules are compiled for each event type: what holds for all events of the
+// type is not asked, a ruleset asks an event for a value once, however many
+// rules are about it, and parts that several rules share are evaluated once. An
+// index finds the rules whose required texts an event has. The rules that need
+// system calls cost a container start nothing. Without a match, nothing is
+// allocated, unless conditions change fields.
 //
 // # Limits
 //

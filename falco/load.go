@@ -56,7 +56,8 @@ type Selection struct {
 	Tag string
 }
 
-func (s *Selection) covers(r *Rule) bool {
+// Covers reports whether the selection is about a rule.
+func (s Selection) Covers(r *Rule) bool {
 	return (s.Rule == "" || wildcard(s.Rule, r.Name)) && (s.Tag == "" || slices.Contains(r.Tags, s.Tag))
 }
 

@@ -225,8 +225,8 @@ func (b *builder) write(id int, in instr) int32 {
 	if pc, ok := b.written[key]; ok {
 		return pc
 	}
-	b.program.code = append(b.program.code, in)
-	pc := int32(len(b.program.code) - 1)
+	b.code = append(b.code, in)
+	pc := int32(len(b.code) - 1)
 	b.written[key] = pc
 	return pc
 }

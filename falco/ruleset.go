@@ -46,6 +46,26 @@ func (r *Rule) FieldNames() []string {
 	return slices.Compact(names)
 }
 
+// EventTypes are the types of events that the rule can match, sorted. A rule
+// that does not say so matches all types, or all but some: then only is nil, and
+// except has those. A rule that matches no event has an empty list.
+func (r *Rule) EventTypes() (only, except []string) {
+	only = []string{}
+	for name, bit := range knownTypes() {
+		if r.types.hasBit(bit) {
+			only = append(only, name)
+		} else {
+			except = append(except, name)
+		}
+	}
+	slices.Sort(only)
+	slices.Sort(except)
+	if r.types.all() {
+		return nil, except
+	}
+	return only, nil
+}
+
 // Exceptions are the names of the rule's exceptions.
 func (r *Rule) Exceptions() []string {
 	var names []string
@@ -180,12 +200,12 @@ func (rs *Ruleset) Unavailable() []Unavailable { return rs.unavailable }
 // fields that a start does not have.
 func (r *Rule) needs(missing []string) []string {
 	var all []string
-	for name, bit := range knownTypes() {
-		if r.types.hasBit(bit) && !r.types.all() && name != startType {
+	only, _ := r.EventTypes()
+	for _, name := range only {
+		if name != startType {
 			all = append(all, "evt.type "+name)
 		}
 	}
-	slices.Sort(all)
 	slices.Sort(missing)
 	return append(all, slices.Compact(missing)...)
 }

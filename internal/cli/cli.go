@@ -220,3 +220,18 @@ func isTerminal(w any) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd())) && os.Getenv("TERM") != "dumb"
 }
+
+// textWidth is how wide lines of text are: as the terminal, but not much wider
+// or narrower than people read with ease.
+func textWidth(env Env) int {
+	const least, most = 40, 78
+	f, ok := env.Stdout.(*os.File)
+	if !ok {
+		return most
+	}
+	width, _, err := term.GetSize(int(f.Fd()))
+	if err != nil {
+		return most
+	}
+	return min(max(width, least), most)
+}

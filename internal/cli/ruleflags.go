@@ -82,10 +82,21 @@ func (s *ruleSelection) options() (falco.Options, error) {
 
 // check says which of the flags no rule answers to.
 func (s *ruleSelection) check(set *falco.Ruleset) error {
-	if s.narrows() && !slices.ContainsFunc(set.Rules(), func(r *falco.Rule) bool { return r.Enabled }) {
-		return usage("no rule is named %q", strings.Join(append(slices.Clone(s.rules), s.tags...), ", "))
+	for _, name := range s.rules {
+		if !answers(set, falco.Selection{Rule: name}) {
+			return usage("no rule is named %q", name)
+		}
+	}
+	for _, tag := range s.tags {
+		if !answers(set, falco.Selection{Tag: tag}) {
+			return usage("no rule has the tag %q", tag)
+		}
 	}
 	return nil
+}
+
+func answers(set *falco.Ruleset, s falco.Selection) bool {
+	return slices.ContainsFunc(set.Rules(), s.Covers)
 }
 
 // appendOutput reads an entry of Falco's append_output

@@ -226,10 +226,12 @@ func writeLoadResults(w io.Writer, results []*falco.Result) error {
 
 func newRulesExplain(env Env) *cobra.Command {
 	cmd := &cobra.Command{
-		Use:   "explain [FILE...]",
+		Use:   "explain [FILE|RULE]...",
 		Short: "Say in plain words what rules do and where they do not do what they seem to",
 		Long: `Explain reads the text of each rule, writes out its lists and macros, and says
-how Falco understands it and where that is not what the rule seems to say.
+how Falco understands it, for which events and by which fields, and where that
+is not what the rule seems to say. An argument that is no file is the name of a
+rule.
 
 It reports:
   precedence          'or' and 'and' mixed without parentheses, and which guards
@@ -246,22 +248,30 @@ It reports:
 Without FILE it explains the rules that come with Tagwarden. Exit status 1 when
 there is a warning.`,
 		Example: `  tagwarden rules explain rules/lab-010.yaml
-  tagwarden rules explain falco_rules.yaml --rule "Terminal shell in container"`,
+  tagwarden rules explain "Mutable image tag"
+  tagwarden rules explain falco_rules.yaml "Terminal shell in container"`,
 	}
 	selection := selectionFlags(cmd)
 	output := outputFlag(cmd, "text", "json")
 	cmd.RunE = func(_ *cobra.Command, args []string) error {
+		paths, rules := filesAndRules(args)
+		selection.rules = append(selection.rules, rules...)
 		opt, err := selection.options()
 		if err != nil {
 			return err
 		}
-		set, results, err := loadPaths(args, opt)
+		set, results, err := loadPaths(paths, opt)
 		if err != nil {
 			return err
 		}
 		if set == nil {
 			return errors.Join(writeLoadText(env.Stderr, set, results),
 				&statusError{exitFailed, errors.New("the rules do not load, so there is nothing to explain")})
+		}
+		for _, name := range rules {
+			if !answers(set, falco.Selection{Rule: name}) {
+				return usage("%q is neither a file nor the name of a rule", name)
+			}
 		}
 		explained, err := explain(set, selection)
 		if err != nil {
@@ -273,7 +283,7 @@ there is a warning.`,
 			enc.SetIndent("", "  ")
 			err = enc.Encode(explained)
 		} else {
-			err = writeExplained(env.Stdout, explained)
+			err = writeExplained(env.Stdout, explained, textWidth(env))
 		}
 		if err != nil {
 			return err
@@ -290,18 +300,66 @@ there is a warning.`,
 	return cmd
 }
 
+// filesAndRules tells the files and folders among arguments from the names of
+// rules. What looks like a file and is none is left for the loader to refuse.
+func filesAndRules(args []string) (paths, rules []string) {
+	for _, arg := range args {
+		_, err := os.Stat(arg)
+		extension := strings.ToLower(filepath.Ext(arg))
+		if err == nil || extension == ".yaml" || extension == ".yml" || strings.ContainsRune(arg, filepath.Separator) {
+			paths = append(paths, arg)
+		} else {
+			rules = append(rules, arg)
+		}
+	}
+	return paths, rules
+}
+
 // explainedRule is one rule of "rules explain -o json".
 type explainedRule struct {
-	Rule      string            `json:"rule"`
-	File      string            `json:"file"`
-	Line      int               `json:"line"`
-	Enabled   bool              `json:"enabled"`
-	Priority  string            `json:"priority"`
-	Condition string            `json:"condition"`
-	Fields    []string          `json:"fields"`
-	Evaluated bool              `json:"evaluated"`
-	Reason    string            `json:"reason,omitempty"`
-	Advice    []explainedAdvice `json:"advice"`
+	Rule      string        `json:"rule"`
+	File      string        `json:"file"`
+	Line      int           `json:"line"`
+	Enabled   bool          `json:"enabled"`
+	Priority  string        `json:"priority"`
+	Condition string        `json:"condition"`
+	Tree      explainedExpr `json:"tree"`
+	Fields    []string      `json:"fields"`
+	// Events are the types of events that the rule can match; null for all, but
+	// for those of EventsExcept.
+	Events       []string          `json:"events"`
+	EventsExcept []string          `json:"events_except,omitempty"`
+	Evaluated    bool              `json:"evaluated"`
+	Reason       string            `json:"reason,omitempty"`
+	Needs        []string          `json:"needs,omitempty"`
+	Advice       []explainedAdvice `json:"advice"`
+}
+
+// explainedExpr is a part of a condition: "and", "or" and "not" have terms, a
+// check has its text.
+type explainedExpr struct {
+	Op    string          `json:"op"`
+	Check string          `json:"check,omitempty"`
+	Terms []explainedExpr `json:"terms,omitempty"`
+}
+
+func explainExpr(e falco.Expr) explainedExpr {
+	terms := func(all []falco.Expr) []explainedExpr {
+		out := make([]explainedExpr, len(all))
+		for i, t := range all {
+			out[i] = explainExpr(t)
+		}
+		return out
+	}
+	switch e := e.(type) {
+	case *falco.And:
+		return explainedExpr{Op: "and", Terms: terms(e.Terms)}
+	case *falco.Or:
+		return explainedExpr{Op: "or", Terms: terms(e.Terms)}
+	case *falco.Not:
+		return explainedExpr{Op: "not", Terms: terms([]falco.Expr{e.Term})}
+	}
+	return explainedExpr{Op: "check", Check: e.String()}
 }
 
 type explainedAdvice struct {
@@ -322,9 +380,10 @@ func explain(set *falco.Ruleset, selection *ruleSelection) ([]explainedRule, err
 		reason := unavailable[r]
 		x := explainedRule{
 			Rule: r.Name, File: r.Where.File, Line: r.Where.At.Line, Enabled: r.Enabled, Priority: r.Priority.String(),
-			Condition: r.Expr.String(), Fields: r.FieldNames(), Evaluated: r.Enabled && reason == "", Reason: reason,
-			Advice: []explainedAdvice{},
+			Condition: r.Expr.String(), Tree: explainExpr(r.Expr), Fields: append([]string{}, r.FieldNames()...),
+			Evaluated: r.Enabled && reason.Reason == "", Reason: reason.Reason, Needs: reason.Needs, Advice: []explainedAdvice{},
 		}
+		x.Events, x.EventsExcept = r.EventTypes()
 		for _, a := range set.Advise(r) {
 			x.Advice = append(x.Advice, explainedAdvice{string(a.ID), string(a.Level), a.Text, a.Message, a.Fix})
 		}
@@ -335,16 +394,15 @@ func explain(set *falco.Ruleset, selection *ruleSelection) ([]explainedRule, err
 }
 
 // reasons are why rules are not evaluated here.
-func reasons(set *falco.Ruleset) map[*falco.Rule]string {
-	all := map[*falco.Rule]string{}
+func reasons(set *falco.Ruleset) map[*falco.Rule]falco.Unavailable {
+	all := map[*falco.Rule]falco.Unavailable{}
 	for _, u := range set.Unavailable() {
-		all[u.Rule] = u.Reason
+		all[u.Rule] = u
 	}
 	return all
 }
 
-func writeExplained(w io.Writer, all []explainedRule) error {
-	const width = 78
+func writeExplained(w io.Writer, all []explainedRule, width int) error {
 	var b strings.Builder
 	for i, r := range all {
 		if i > 0 {
@@ -352,14 +410,16 @@ func writeExplained(w io.Writer, all []explainedRule) error {
 		}
 		fmt.Fprintf(&b, "%s  (%s:%d)\n", r.Rule, r.File, r.Line)
 		fmt.Fprintf(&b, "  Falco reads\n")
-		wrap(&b, "    ", width, r.Condition)
+		writeTree(&b, "    ", width, r.Tree)
 		fmt.Fprintf(&b, "  It asks for\n")
 		wrap(&b, "    ", width, strings.Join(r.Fields, ", "))
+		fmt.Fprintf(&b, "  It can match\n")
+		wrap(&b, "    ", width, matchedEvents(r))
 		switch {
 		case !r.Enabled:
 			b.WriteString("  It is not enabled.\n")
 		case !r.Evaluated:
-			fmt.Fprintf(&b, "  It %s.\n", r.Reason)
+			wrap(&b, "  ", width, "It "+r.Reason+": "+someOf(r.Needs)+".")
 		}
 		if len(r.Advice) == 0 {
 			b.WriteString("  Nothing to say against it.\n")
@@ -372,6 +432,51 @@ func writeExplained(w io.Writer, all []explainedRule) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// writeTree writes a condition, each term in a line of its own below the word
+// that joins them.
+func writeTree(b *strings.Builder, indent string, width int, e explainedExpr) {
+	not := ""
+	for e.Op == "not" {
+		not, e = not+"not ", e.Terms[0]
+	}
+	switch e.Op {
+	case "and":
+		wrap(b, indent, width, not+"all of")
+	case "or":
+		wrap(b, indent, width, not+"any of")
+	default:
+		wrap(b, indent, width, not+e.Check)
+	}
+	if len(indent) < width/2 {
+		indent += "  "
+	}
+	for _, t := range e.Terms {
+		writeTree(b, indent, width, t)
+	}
+}
+
+// matchedEvents says which events a rule can match.
+func matchedEvents(r explainedRule) string {
+	switch {
+	case r.Events == nil && len(r.EventsExcept) == 0:
+		return "events of every type"
+	case r.Events == nil:
+		return "events of every type but " + someOf(r.EventsExcept)
+	case len(r.Events) == 0:
+		return "no event"
+	}
+	return "events of type " + someOf(r.Events)
+}
+
+// someOf names the first of many.
+func someOf(all []string) string {
+	const most = 12
+	if len(all) > most {
+		return fmt.Sprintf("%s and %d more", strings.Join(all[:most], ", "), len(all)-most)
+	}
+	return strings.Join(all, ", ")
 }
 
 // wrap writes text in lines of at most width characters, each with the indent.

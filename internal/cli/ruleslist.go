@@ -54,9 +54,11 @@ type listedRule struct {
 	Line     int      `json:"line"`
 	Enabled  bool     `json:"enabled"`
 	// Evaluated says whether a container start can match it; Reason why not.
-	Evaluated bool     `json:"evaluated"`
-	Reason    string   `json:"reason,omitempty"`
-	Fields    []string `json:"fields"`
+	Evaluated bool   `json:"evaluated"`
+	Reason    string `json:"reason,omitempty"`
+	// Needs are event types and fields that a container start does not have.
+	Needs  []string `json:"needs,omitempty"`
+	Fields []string `json:"fields"`
 }
 
 func listRules(env Env, set *falco.Ruleset, selection *ruleSelection, output string) error {
@@ -68,7 +70,8 @@ func listRules(env Env, set *falco.Ruleset, selection *ruleSelection, output str
 		}
 		x := listedRule{
 			Rule: r.Name, Desc: r.Desc, Priority: r.Priority.String(), Source: r.Source, Tags: append([]string{}, r.Tags...),
-			File: r.Where.File, Line: r.Where.At.Line, Enabled: r.Enabled, Reason: unavailable[r], Fields: r.FieldNames(),
+			File: r.Where.File, Line: r.Where.At.Line, Enabled: r.Enabled, Reason: unavailable[r].Reason, Needs: unavailable[r].Needs,
+			Fields: append([]string{}, r.FieldNames()...),
 		}
 		x.Evaluated = x.Enabled && x.Reason == ""
 		all = append(all, x)
@@ -87,7 +90,7 @@ func listRules(env Env, set *falco.Ruleset, selection *ruleSelection, output str
 		case !x.Enabled:
 			here = "disabled"
 		case !x.Evaluated:
-			here = "not evaluated"
+			here = x.Reason
 		}
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s:%d\t%s\n", x.Rule, x.Priority, here, x.File, x.Line, strings.Join(x.Tags, ","))
 	}

@@ -142,6 +142,8 @@ func TestFields(t *testing.T) {
 		{"and our fields are null there", node, own, "<NA>|<NA>|<NA>"},
 		{"ids", asked("nginx"), "%container.id|%container.full_id", "0123456789ab|0123456789abcdef"},
 		{"event", asked("nginx"), "%evt.type|%evt.time|%evt.source", "container|12:00:00.000000000|syscall"},
+		{"time", asked("nginx"), "%evt.time.s|%evt.datetime.s|%evt.time.iso8601|%evt.rawtime.ns|%evt.outputtime", "12:00:00|2026-11-23 12:00:00|2026-11-23T12:00:00.000000000+0000|0|12:00:00.000000000"},
+		{"constants", asked("nginx"), "%evt.is_open_write|%evt.count|%evt.dir|%evt.latency.human|%evt.category|%evt.rawres", "false|1|>|0ns|other|<NA>"},
 		{"pod", pod, "%k8s.ns.name|%k8s.pod.name|%k8s.pod.uid|%k8s.pod.label[app]|%k8s.pod.label[x]|%k8s.pod.labels", "shop|web-1|u1|web|<NA>|app:web, pod-template-hash:5d8c"},
 		{"workload", pod, "%tagwarden.workload|%tagwarden.revision|%tagwarden.container.kind|%tagwarden.ephemeral|%tagwarden.production|%tagwarden.node", "Deployment/web|5d8c|init|false|true|n1"},
 		{"no pod is null, not empty", node, "%k8s.ns.name|%k8s.pod.name|%tagwarden.production|%tagwarden.ephemeral|%container.privileged", "<NA>|<NA>|<NA>|<NA>|<NA>"},

@@ -17,6 +17,10 @@ const (
 	evtTime
 	evtTimeISO
 	evtDatetime
+	evtTimeSeconds
+	evtDatetimeSeconds
+	evtRawtimeSeconds
+	evtRawtimeNanos
 	evtRawtime
 	evtSource
 	evtHostname
@@ -63,7 +67,9 @@ const (
 // falcoSlots are the fields of Falco that a start carries.
 var falcoSlots = map[string]int{
 	"evt.type": evtType, "evt.time": evtTime, "evt.time.iso8601": evtTimeISO, "evt.datetime": evtDatetime,
-	"evt.rawtime": evtRawtime, "evt.source": evtSource, "evt.hostname": evtHostname,
+	"evt.rawtime": evtRawtime, "evt.time.s": evtTimeSeconds, "evt.datetime.s": evtDatetimeSeconds,
+	"evt.rawtime.s": evtRawtimeSeconds, "evt.rawtime.ns": evtRawtimeNanos, "evt.outputtime": evtTime,
+	"evt.source": evtSource, "evt.hostname": evtHostname,
 	"evt.is_async": evtIsAsync, "evt.asynctype": evtAsyncType,
 	"container.id": containerID, "container.full_id": containerFullID, "container.name": containerName,
 	"container.image": containerImage, "container.image.id": containerImageID, "container.type": containerType,
@@ -182,13 +188,24 @@ const shortID = 12
 // is known of it: the container itself is known.
 func (f *Fields) Field(ref *falco.FieldRef) falco.Value {
 	s := f.start
+	if ref.Avail == falco.Constant {
+		return ref.Start
+	}
 	switch ref.Slot {
 	case evtType, evtAsyncType:
 		return falco.StringValue("container")
 	case evtTime:
 		return falco.StringValue(s.Time.Format("15:04:05.000000000"))
 	case evtTimeISO:
-		return falco.StringValue(s.Time.Format(time.RFC3339Nano))
+		return falco.StringValue(s.Time.UTC().Format("2006-01-02T15:04:05.000000000-0700"))
+	case evtTimeSeconds:
+		return falco.StringValue(s.Time.Format("15:04:05"))
+	case evtDatetimeSeconds:
+		return falco.StringValue(s.Time.Format(time.DateTime))
+	case evtRawtimeSeconds:
+		return falco.UintValue(uint64(s.Time.Unix()))
+	case evtRawtimeNanos:
+		return falco.UintValue(uint64(s.Time.Nanosecond()))
 	case evtDatetime:
 		return falco.StringValue(s.Time.Format("2006-01-02 15:04:05.000000000"))
 	case evtRawtime, containerStart:

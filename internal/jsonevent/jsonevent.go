@@ -280,5 +280,9 @@ func (e *Event) Field(f *falco.FieldRef) falco.Value {
 	if v, ok := e.values[f.String()]; ok {
 		return v
 	}
-	return e.values[f.Name]
+	v, ok := e.values[f.Name]
+	if !ok && f.Avail == falco.Constant && e.Type() == "container" {
+		return f.Start
+	}
+	return v
 }
