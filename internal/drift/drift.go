@@ -5,7 +5,6 @@
 package drift
 
 import (
-	"cmp"
 	"fmt"
 	"slices"
 
@@ -57,7 +56,7 @@ const (
 	FormInPlace = "in-place"
 	// FormNewPod: a new pod of the revision has other bytes.
 	FormNewPod = "new-pod"
-	// FormRecreated: a bare pod was made anew from the same spec.
+	// FormRecreated: a bare pod, or a workload, was made anew from the same spec.
 	FormRecreated = "recreated"
 	// FormRollback: an old revision came back with other bytes than it had.
 	FormRollback = "rollback"
@@ -97,10 +96,9 @@ type Case struct {
 	Start *event.Start
 	// Production says whether the policy counts the namespace as production.
 	Production bool
-	// Seen is what was seen of the subject, in the order in which it became
-	// known, which counts where the times are the same: Kubernetes gives whole
-	// seconds. Whether the start itself is among it makes no difference.
-	Seen []history.Seen
+	// Past is what was seen of the subject; nil is nothing. Whether the start
+	// itself is in it makes no difference.
+	Past *Past
 	// Approved are the digests that people or a lock file expect for the
 	// reference.
 	Approved []string
@@ -141,23 +139,27 @@ func Judge(c *Case, ids Comparer) Verdict {
 	if ref, known, err := s.Requested(); err == nil && known && ref.Pinned() {
 		return Verdict{State: Pinned, Reason: "the reference names a digest"}
 	}
-	own := sightingOf(s)
+	own := SightingOf(s)
 	if own.Digest == "" {
 		return Verdict{Open: true, Reason: "the runtime does not say which digest runs"}
 	}
-	j := &judge{Case: c, ids: ids}
-	j.same, j.others = j.split(own)
+	j := &judge{Case: c, ids: ids, past: c.Past}
+	if j.past == nil {
+		j.past = &Past{}
+	}
+	j.key = j.past.find(own.Revision, own.Reference)
+	j.same = j.sightings(own)
 	j.revision(own)
 	if len(j.out.Findings) == 0 || j.out.State == Moved {
-		j.predecessor()
+		j.predecessor(own)
 	}
 	j.skew(own)
 	return j.out
 }
 
-// sightingOf is the start as the first of its digest.
-func sightingOf(s *event.Start) history.Seen {
-	return history.Seen{
+// SightingOf is a start as the first of its digest.
+func SightingOf(s *event.Start) *history.Seen {
+	return &history.Seen{
 		Revision: history.RevisionOf(s), Reference: s.Reference, Digest: s.Digest, DigestOf: s.DigestOf,
 		Platform: s.Platform, First: s.Time, Pod: s.Pod, PodUID: s.PodUID, Node: s.Node, ContainerID: s.ContainerID,
 	}
@@ -165,47 +167,35 @@ func sightingOf(s *event.Start) history.Seen {
 
 type judge struct {
 	*Case
-	ids Comparer
-	out Verdict
+	ids  Comparer
+	past *Past
+	out  Verdict
+	// key is that of the start.
+	key key
 	// same are the sightings of the start's revision and reference, the start
-	// itself included, others those of other revisions; both by their time.
-	same, others []sighting
+	// itself included, by their time.
+	same []sighting
 }
 
-// sighting is what was seen, and where it stands among all that was.
-type sighting struct {
-	history.Seen
-	n int
-}
-
-// split sorts what was seen. Of two sightings of one digest, the earlier one
-// counts.
-func (j *judge) split(own history.Seen) (same, others []sighting) {
-	for n, seen := range j.Seen {
-		switch {
-		case seen.Digest == "":
-		case seen.Revision != own.Revision:
-			others = append(others, sighting{seen, n})
-		case seen.Reference == own.Reference:
-			same = append(same, sighting{seen, n})
+// sightings are those of the start's revision and reference. Of two sightings
+// of one digest, the earlier one counts.
+func (j *judge) sightings(own *history.Seen) []sighting {
+	all := make([]sighting, 0, 4)
+	for i, k := range j.past.keys {
+		if s := j.past.order[i]; k == j.key && s.Digest != "" {
+			all = append(all, s)
 		}
 	}
-	same = append(same, sighting{own, len(j.Seen)})
-	slices.SortFunc(same, byTime)
-	slices.SortFunc(others, byTime)
-	kept := same[:0]
-	for _, seen := range same {
+	self := sighting{own, j.past.next}
+	at, _ := slices.BinarySearchFunc(all, self, byTime)
+	all = slices.Insert(all, at, self)
+	kept := all[:0]
+	for _, seen := range all {
 		if !slices.ContainsFunc(kept, func(k sighting) bool { return k.Digest == seen.Digest && k.Platform == seen.Platform }) {
 			kept = append(kept, seen)
 		}
 	}
-	return kept, others
-}
-
-// byTime orders sightings by their time, and within a second by when they
-// became known.
-func byTime(a, b sighting) int {
-	return cmp.Or(a.First.Compare(b.First), cmp.Compare(a.n, b.n))
+	return kept
 }
 
 // compare says whether b runs the bytes of a, on the platform that b runs on.
@@ -221,10 +211,7 @@ func (j *judge) compare(a, b string, platform string) (image.Relation, string) {
 	if err != nil {
 		return image.CannotTell, err.Error()
 	}
-	on, err := image.ParsePlatform(platform)
-	if err != nil {
-		on = image.Platform{}
-	}
+	on := platformOf(platform)
 	relation, why := j.ids.Compare(da, db, on)
 	if relation == image.CannotTell {
 		j.out.Open = true
@@ -238,6 +225,15 @@ func (j *judge) compare(a, b string, platform string) (image.Relation, string) {
 		}
 	}
 	return relation, why
+}
+
+// platformOf reads a platform; one that is not known is the zero one.
+func platformOf(text string) image.Platform {
+	on, err := image.ParsePlatform(text)
+	if err != nil {
+		return image.Platform{}
+	}
+	return on
 }
 
 // approved says whether a digest is one of those that people expect.
@@ -255,7 +251,7 @@ func (j *judge) approved(seen sighting) (image.Relation, string) {
 }
 
 // revision compares everything that one revision ran with the first of it.
-func (j *judge) revision(own history.Seen) {
+func (j *judge) revision(own *history.Seen) {
 	first := j.same[0]
 	var changed []sighting
 	for _, seen := range j.same {
@@ -274,7 +270,7 @@ func (j *judge) revision(own history.Seen) {
 		}
 		// The same new bytes under another digest are the same finding.
 		again := slices.ContainsFunc(changed, func(k sighting) bool {
-			relation, _ := j.ids.Compare(image.Digest(k.Digest), image.Digest(seen.Digest), image.Platform{})
+			relation, _ := j.ids.Compare(image.Digest(k.Digest), image.Digest(seen.Digest), platformOf(seen.Platform))
 			return relation == image.Same
 		})
 		if again {
@@ -325,12 +321,20 @@ func (j *judge) form(first, seen sighting) string {
 	switch {
 	case seen.PodUID != "" && seen.PodUID == first.PodUID:
 		return FormInPlace
-	case s.Workload.Kind == "Pod" || s.Workload.Kind == "":
+	case s.Workload.Kind == "Pod" || s.Workload.Kind == "", seen.ContainerID == s.ContainerID && j.remade(first):
 		return FormRecreated
 	case j.cameBack(first, seen):
 		return FormRollback
 	}
 	return FormNewPod
+}
+
+// remade reports whether the object of the revision was made after the revision
+// had run: its workload was deleted and made anew from the same template. The
+// runs of a CronJob are such objects each time, and nobody deploys them.
+func (j *judge) remade(first sighting) bool {
+	d := j.Start.Deployment
+	return d != nil && j.Start.Workload.Kind != "CronJob" && d.Time.After(first.First)
 }
 
 // cameBack reports whether another revision took over between two sightings
@@ -339,18 +343,39 @@ func (j *judge) cameBack(first, seen sighting) bool {
 	stillRuns := slices.ContainsFunc(j.Running, func(r history.Seen) bool {
 		return r.Revision == seen.Revision && r.ContainerID != seen.ContainerID
 	})
-	return !stillRuns && slices.ContainsFunc(j.others, func(o sighting) bool {
-		return byTime(first, o) < 0 && byTime(o, seen) < 0
-	})
+	if stillRuns {
+		return false
+	}
+	for i := j.until(seen) - 1; i >= 0 && byTime(first, j.past.order[i]) < 0; i-- {
+		if j.other(i) {
+			return true
+		}
+	}
+	return false
+}
+
+// until is how many sightings are earlier than one.
+func (j *judge) until(s sighting) int {
+	at, _ := slices.BinarySearchFunc(j.past.order, s, byTime)
+	return at
+}
+
+// other reports whether the sighting of that place is one of another revision.
+func (j *judge) other(i int) bool {
+	return j.past.keys[i].revision != j.key.revision && j.past.order[i].Digest != ""
 }
 
 // predecessor compares the first that a new revision ran with what people
 // approved and with the revision before it, where that asked for the same
 // reference: then a deployment took place, and moved the image along without
 // saying so.
-func (j *judge) predecessor() {
+func (j *judge) predecessor(own *history.Seen) {
 	first := j.same[0]
 	if len(j.Approved) > 0 {
+		if own.Digest != first.Digest {
+			// What ran before the start may be older than the approval.
+			return
+		}
 		switch ok, why := j.approved(first); ok {
 		case image.Same:
 			return
@@ -358,7 +383,7 @@ func (j *judge) predecessor() {
 			j.notBetter(Unknown, first, why)
 			return
 		}
-		j.moved(FormBaseline, history.Seen{Digest: j.Approved[0]}, first.Seen, "the digest is none of the approved ones")
+		j.moved(FormBaseline, &history.Seen{Digest: j.Approved[0]}, first.Seen, "the digest is none of the approved ones")
 		return
 	}
 	before := j.before(first)
@@ -367,7 +392,7 @@ func (j *judge) predecessor() {
 	}
 	switch relation, why := j.compare(before.Digest, first.Digest, first.Platform); relation {
 	case image.Different:
-		j.moved(FormRestart, before.Seen, first.Seen, why)
+		j.moved(FormRestart, before, first.Seen, why)
 	case image.CannotTell:
 		j.notBetter(Unknown, first, why)
 	}
@@ -380,7 +405,7 @@ func (j *judge) notBetter(state State, first sighting, why string) {
 	}
 }
 
-func (j *judge) moved(form string, from, to history.Seen, why string) {
+func (j *judge) moved(form string, from, to *history.Seen, why string) {
 	if j.Start.Digest == to.Digest {
 		j.out.State, j.out.Form, j.out.From, j.out.Reason = Moved, form, from.Digest, why
 	}
@@ -391,31 +416,29 @@ func (j *judge) moved(form string, from, to history.Seen, why string) {
 // reference, or nil. A reference that is meant to stay is also compared with
 // the last revision that asked for it, whatever came in between; one that is
 // meant to move may have moved since then.
-func (j *judge) before(first sighting) *sighting {
-	var last *sighting
-	for i := range j.others {
-		if byTime(j.others[i], first) < 0 {
-			last = &j.others[i] // others are sorted by time
-		}
+func (j *judge) before(first sighting) *history.Seen {
+	i := j.until(first) - 1
+	for i >= 0 && !j.other(i) {
+		i--
 	}
-	if last == nil {
+	if i < 0 {
 		return nil
 	}
-	revision := last.Revision
-	if last.Reference != first.Reference {
+	if j.past.keys[i].reference != j.key.reference {
 		if class(first.Reference) != image.Fixed {
 			return nil
 		}
-		revision = ""
-		for i := range j.others {
-			if o := &j.others[i]; o.Reference == first.Reference && byTime(*o, first) < 0 {
-				revision = o.Revision
-			}
+		for i >= 0 && (!j.other(i) || j.past.keys[i].reference != j.key.reference) {
+			i--
+		}
+		if i < 0 {
+			return nil
 		}
 	}
-	for i := range j.others {
-		if o := &j.others[i]; o.Revision == revision && o.Reference == first.Reference {
-			return o // The first of that revision is what it was to run.
+	last := j.past.keys[i]
+	for k, of := range j.past.keys {
+		if of == last && j.past.order[k].Digest != "" {
+			return j.past.order[k].Seen // The first of that revision is what it was to run.
 		}
 	}
 	return nil
@@ -431,8 +454,9 @@ func class(reference string) image.Class {
 }
 
 // skew compares the start with what else runs in its revision.
-func (j *judge) skew(own history.Seen) {
-	for _, r := range j.Running {
+func (j *judge) skew(own *history.Seen) {
+	for i := range j.Running {
+		r := &j.Running[i]
 		if r.Revision != own.Revision || r.Reference != own.Reference || r.ContainerID == own.ContainerID || r.PodUID == own.PodUID {
 			continue
 		}
@@ -447,7 +471,7 @@ func (j *judge) skew(own history.Seen) {
 	}
 }
 
-func (j *judge) finding(id finding.ID, form string, from, to history.Seen, why string) finding.Finding {
+func (j *judge) finding(id finding.ID, form string, from, to *history.Seen, why string) finding.Finding {
 	s := j.Start
 	subject := history.SubjectOf(s)
 	f := finding.Finding{
@@ -489,7 +513,7 @@ func deployed(d *event.Deployment) string {
 }
 
 // message states the finding in one sentence.
-func message(id finding.ID, form string, subject history.Subject, from, to history.Seen, reference string) string {
+func message(id finding.ID, form string, subject history.Subject, from, to *history.Seen, reference string) string {
 	what := fmt.Sprintf("container %s of %s in %s", subject.Container, subject.Workload, namespace(subject))
 	bytes := fmt.Sprintf("%s, not %s", Short(to.Digest), Short(from.Digest))
 	switch {
@@ -501,7 +525,7 @@ func message(id finding.ID, form string, subject history.Subject, from, to histo
 	case form == FormNewPod:
 		return fmt.Sprintf("%s runs %s for %s in the new pod %s: no deployment took place", what, bytes, reference, to.Pod)
 	case form == FormRecreated:
-		return fmt.Sprintf("%s was made anew from the same spec and runs %s for %s", what, bytes, reference)
+		return fmt.Sprintf("%s was made anew from the same spec and runs %s for %s: no new revision was deployed", what, bytes, reference)
 	case form == FormRollback:
 		return fmt.Sprintf("%s was rolled back to revision %s and runs %s for %s: the tag was overwritten meanwhile", what, to.Revision, bytes, reference)
 	case form == FormRestart:

@@ -17,8 +17,8 @@ func TagMoved(from *event.Start, to string, production bool, ids Comparer) (f fi
 	if relation != image.Different {
 		return finding.Finding{}, relation
 	}
-	own := sightingOf(from)
-	f = j.finding(finding.TW03, FormMoved, own, history.Seen{
+	own := SightingOf(from)
+	f = j.finding(finding.TW03, FormMoved, own, &history.Seen{
 		Revision: own.Revision, Reference: own.Reference, Digest: to, First: from.Time, Pod: own.Pod, Node: own.Node,
 	}, why)
 	return f, relation

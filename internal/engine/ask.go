@@ -87,7 +87,7 @@ func (r *run) places(s *event.Start, sub *subject, d image.Digest) []place {
 			all = append(all, place{d, ref})
 		}
 	}
-	for _, seen := range sub.seen {
+	for seen := range sub.past.All() {
 		if seen.Digest == d.String() && seen.DigestOf != "" {
 			add(seen.DigestOf)
 		}

@@ -17,10 +17,8 @@ import (
 
 	"github.com/tagwarden/tagwarden/falco"
 	"github.com/tagwarden/tagwarden/image"
-	"github.com/tagwarden/tagwarden/internal/drift"
 	"github.com/tagwarden/tagwarden/internal/engine"
 	"github.com/tagwarden/tagwarden/internal/event"
-	"github.com/tagwarden/tagwarden/internal/history"
 	"github.com/tagwarden/tagwarden/internal/policy"
 	"github.com/tagwarden/tagwarden/internal/store"
 )
@@ -446,19 +444,6 @@ func TestDriftSurvivesRestarts(t *testing.T) {
 			if !may[key] {
 				t.Fatalf("seed %d: %s is false", seed, key)
 			}
-		}
-	}
-}
-
-func BenchmarkDrift(b *testing.B) {
-	// A revision of a thousand replicas that all run the same, and one more.
-	seen := []history.Seen{{Revision: "r1", Reference: "registry.example/api:latest", Digest: digestOf("index", 1), Platform: "linux/amd64", First: noon}}
-	c := &drift.Case{Start: replica(4, "c", "r1", "registry.example/api:latest", digestOf("index", 1)), Seen: seen, Running: seen}
-	ids := image.NewIdentities()
-	b.ReportAllocs()
-	for b.Loop() {
-		if v := drift.Judge(c, ids); v.State != drift.Expected {
-			b.Fatal(v.State)
 		}
 	}
 }

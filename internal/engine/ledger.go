@@ -1,8 +1,10 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -34,8 +36,8 @@ type ledger struct {
 // subject is what was seen of one container of a workload.
 type subject struct {
 	history.Subject
-	seen    []*history.Seen
-	running map[*history.Seen]map[string]*living
+	past    drift.Past
+	running map[*history.Seen]*group
 	// told are the digests that findings were about.
 	told map[told][]string
 	// approved are the baselines by reference, as they were at a time: people
@@ -46,6 +48,44 @@ type subject struct {
 
 // approvedFor is how long baselines are taken for what they were.
 const approvedFor = 5 * time.Second
+
+// group is the containers of a subject that run the same.
+type group struct {
+	members map[string]*living
+	// oldest stands for all of them, whatever order they became known in.
+	oldest *living
+}
+
+// add takes in a container.
+func (g *group) add(c *living) {
+	g.members[c.start.ContainerID] = c
+	if g.oldest == nil || c.before(g.oldest) {
+		g.oldest = c
+	}
+}
+
+// remove takes a container out.
+func (g *group) remove(c *living) {
+	delete(g.members, c.start.ContainerID)
+	if g.oldest == c {
+		g.oldest = nil
+		g.oldest = g.oldestBut(nil)
+	}
+}
+
+// oldestBut is the oldest container of another pod than that of s, or nil.
+func (g *group) oldestBut(s *event.Start) *living {
+	if g.oldest != nil && !g.oldest.partOf(s) {
+		return g.oldest
+	}
+	var oldest *living
+	for _, c := range g.members {
+		if !c.partOf(s) && (oldest == nil || c.before(oldest)) {
+			oldest = c
+		}
+	}
+	return oldest
+}
 
 // told is what findings about the same bytes have in common.
 type told struct {
@@ -83,6 +123,16 @@ type living struct {
 	start   *event.Start
 	subject *subject
 	seen    *history.Seen
+}
+
+// before orders containers by their start.
+func (c *living) before(o *living) bool {
+	return cmp.Or(c.start.Time.Compare(o.start.Time), cmp.Compare(c.start.ContainerID, o.start.ContainerID)) < 0
+}
+
+// partOf reports whether the container is that of s, or in its pod.
+func (c *living) partOf(s *event.Start) bool {
+	return s != nil && (c.start.ContainerID == s.ContainerID || c.start.PodUID == s.PodUID && s.PodUID != "")
 }
 
 type podContainer struct{ podUID, container string }
@@ -131,14 +181,14 @@ func (l *ledger) subject(ctx context.Context, of history.Subject) (*subject, err
 	if sub := l.subjects[of]; sub != nil {
 		return sub, nil
 	}
-	sub := &subject{Subject: of, running: map[*history.Seen]map[string]*living{}, told: map[told][]string{}}
+	sub := &subject{Subject: of, running: map[*history.Seen]*group{}, told: map[told][]string{}}
 	if l.history != nil {
 		seen, err := l.history.Seen(ctx, of)
 		if err != nil {
 			return nil, fmt.Errorf("read history of %s: %w", of.Workload, err)
 		}
 		for i := range seen {
-			sub.seen = append(sub.seen, &seen[i])
+			sub.past.Add(&seen[i])
 		}
 		findings, err := l.history.Findings(ctx, of)
 		if err != nil {
@@ -161,9 +211,9 @@ func (l *ledger) add(sub *subject, s *event.Start) *living {
 	}
 	c.seen = sub.note(s)
 	if sub.running[c.seen] == nil {
-		sub.running[c.seen] = map[string]*living{}
+		sub.running[c.seen] = &group{members: map[string]*living{}}
 	}
-	sub.running[c.seen][s.ContainerID] = c
+	sub.running[c.seen].add(c)
 	key := podContainer{s.PodUID, s.Container}
 	if _, ok := l.before[key]; !ok {
 		if len(l.beforeRing) < pods {
@@ -180,22 +230,20 @@ func (l *ledger) add(sub *subject, s *event.Start) *living {
 
 // note finds the sighting that a start belongs to, or makes it.
 func (sub *subject) note(s *event.Start) *history.Seen {
-	revision := history.RevisionOf(s)
-	for _, seen := range sub.seen {
-		if seen.Digest == s.Digest && seen.Revision == revision && seen.Reference == s.Reference && seen.Platform == s.Platform {
-			if s.Time.Before(seen.First) {
-				seen.First, seen.Pod, seen.PodUID, seen.Node, seen.ContainerID = s.Time, s.Pod, s.PodUID, s.Node, s.ContainerID
-			}
-			return seen
+	seen := sub.past.Add(drift.SightingOf(s))
+	if sub.past.Len() > 2*sightings {
+		running := map[string]bool{seen.Revision: true}
+		for x := range sub.running {
+			running[x.Revision] = true
 		}
+		sub.past.Forget(sightings, func(x *history.Seen) bool { return running[x.Revision] })
 	}
-	seen := &history.Seen{
-		Revision: revision, Reference: s.Reference, Digest: s.Digest, DigestOf: s.DigestOf, Platform: s.Platform,
-		First: s.Time, Pod: s.Pod, PodUID: s.PodUID, Node: s.Node, ContainerID: s.ContainerID,
-	}
-	sub.seen = append(sub.seen, seen)
 	return seen
 }
+
+// sightings is how many sightings of a subject are kept beside those of what
+// runs: half a year for who deploys every day.
+const sightings = 200
 
 // remove notes the end of a container. It reports whether it was known.
 func (l *ledger) remove(id string) bool {
@@ -206,8 +254,8 @@ func (l *ledger) remove(id string) bool {
 	delete(l.live, id)
 	if c.seen != nil {
 		if group := c.subject.running[c.seen]; group != nil {
-			delete(group, id)
-			if len(group) == 0 {
+			group.remove(c)
+			if len(group.members) == 0 {
 				delete(c.subject.running, c.seen)
 			}
 		}
@@ -256,24 +304,19 @@ func (l *ledger) confirm(s *event.Start) bool {
 // judge decides about a start that is not in the ledger yet.
 func (l *ledger) judge(ctx context.Context, sub *subject, s *event.Start, production bool) (drift.Verdict, error) {
 	c := drift.Case{
-		Start: s, Production: production, Seen: make([]history.Seen, len(sub.seen)),
-		Before: l.before[podContainer{s.PodUID, s.Container}],
+		Start: s, Production: production, Past: &sub.past, Before: l.before[podContainer{s.PodUID, s.Container}],
 	}
-	for i, seen := range sub.seen {
-		c.Seen[i] = *seen
-	}
-	for _, group := range sub.running {
-		for _, other := range group {
-			if other.start.ContainerID == s.ContainerID || other.start.PodUID == s.PodUID && s.PodUID != "" {
-				continue
-			}
-			running := *other.seen
+	for seen, group := range sub.running {
+		if other := group.oldestBut(s); other != nil {
+			running := *seen
 			running.Pod, running.PodUID, running.ContainerID = other.start.Pod, other.start.PodUID, other.start.ContainerID
 			running.First, running.Node = other.start.Time, other.start.Node
 			c.Running = append(c.Running, running)
-			break
 		}
 	}
+	slices.SortFunc(c.Running, func(a, b history.Seen) int {
+		return cmp.Or(a.First.Compare(b.First), cmp.Compare(a.ContainerID, b.ContainerID))
+	})
 	if l.history != nil {
 		if now := time.Now(); sub.approved == nil || now.Sub(sub.approvedAt) > approvedFor {
 			sub.approved, sub.approvedAt = map[string][]string{}, now
