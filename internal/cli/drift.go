@@ -273,10 +273,9 @@ func (d *driftSink) preview(ctx context.Context, asks resolving, pol *policy.Pol
 			}
 			learn = errors.Join(learn, err)
 		}
-		f, relation := drift.TagMoved(s, to.String(), pol.Production(s.Namespace), ids)
+		f, relation := drift.TagMoved(s, to.String(), []string{s.Pod}, pol.Production(s.Namespace), ids)
 		switch relation {
 		case image.Different:
-			f.Message += "; " + drift.AtRestart(s.PullPolicy)
 			d.findings = append(d.findings, f)
 		case image.CannotTell:
 			gap(fmt.Errorf("the tag is %s now, and it cannot be told whether these are other bytes: %w", drift.Short(to.String()), cmp.Or(learn, errors.New("nobody knows the digests"))))

@@ -5,6 +5,7 @@
 package drift
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -80,6 +81,7 @@ const (
 	Why       = "why"        // how it is known that the bytes differ
 	Deployed  = "deployed"   // when the revision was made, and by whom
 	Policy    = "pull-policy"
+	Pods      = "pods" // those that would change at their next start
 )
 
 // A Comparer says whether two digests name the same bytes on a platform.
@@ -121,12 +123,21 @@ type Verdict struct {
 	// Open says that something about the subject could not be compared: the
 	// start itself, or what ran before or beside it.
 	Open bool
-	// Ask are digests about which a registry should be asked: the answer may
-	// be another one then.
-	Ask []image.Digest
+	// Doubt says why, where Open is set.
+	Doubt string
+	// Ask is what a registry should be asked: the answer may be another one
+	// then.
+	Ask []Question
 	// Findings are all that follow from the case, about this start or about
 	// earlier ones. One may have been raised before; its fingerprint tells.
 	Findings []finding.Finding
+}
+
+// A Question is about a digest, and what is behind it for a platform: that of
+// the container it was seen of, which need not be the one that is judged.
+type Question struct {
+	Digest image.Digest
+	On     image.Platform
 }
 
 // Judge decides about one start.
@@ -141,7 +152,8 @@ func Judge(c *Case, ids Comparer) Verdict {
 	}
 	own := SightingOf(s)
 	if own.Digest == "" {
-		return Verdict{Open: true, Reason: "the runtime does not say which digest runs"}
+		const why = "the runtime does not say which digest runs"
+		return Verdict{Open: true, Reason: why, Doubt: why}
 	}
 	j := &judge{Case: c, ids: ids, past: c.Past}
 	if j.past == nil {
@@ -215,12 +227,10 @@ func (j *judge) compare(a, b string, platform string) (image.Relation, string) {
 	relation, why := j.ids.Compare(da, db, on)
 	if relation == image.CannotTell {
 		j.out.Open = true
-		if j.out.Reason == "" {
-			j.out.Reason = why
-		}
+		j.out.Doubt = cmp.Or(j.out.Doubt, why)
 		for _, d := range j.ids.Unknown(da, db, on) {
-			if !slices.Contains(j.out.Ask, d) {
-				j.out.Ask = append(j.out.Ask, d)
+			if q := (Question{d, on}); !slices.Contains(j.out.Ask, q) {
+				j.out.Ask = append(j.out.Ask, q)
 			}
 		}
 	}

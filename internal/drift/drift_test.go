@@ -186,8 +186,8 @@ func TestJudge(t *testing.T) {
 				t.Errorf("got state %v, from %q, open %v (%s); want %v, %q, %v", v.State, v.From, v.Open, v.Reason, tc.state, tc.from, tc.open)
 			}
 			var ask []string
-			for _, d := range v.Ask {
-				ask = append(ask, d.String())
+			for _, q := range v.Ask {
+				ask = append(ask, q.Digest.String())
 			}
 			if !slices.Equal(ask, tc.ask) {
 				t.Errorf("asks about %v, want %v", ask, tc.ask)

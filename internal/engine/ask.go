@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -45,15 +46,14 @@ func (r *run) later(question func(context.Context) answer) {
 }
 
 // ask finds out what stands behind digests, and decides about the start anew.
-func (r *run) ask(w *waiting, sub *subject, digests []image.Digest) {
-	on := platformOf(w.start)
+func (r *run) ask(w *waiting, sub *subject, questions []drift.Question) {
 	var places []place
-	for _, d := range digests {
-		places = append(places, r.places(w.start, sub, d)...)
+	for _, q := range questions {
+		places = append(places, r.places(w.start, sub, q)...)
 	}
 	resolver := r.resolverFor(w.start)
 	r.later(func(ctx context.Context) answer {
-		contents, err := contents(ctx, resolver, places, on)
+		contents, err := contents(ctx, resolver, places)
 		return func(r *run) error {
 			for _, c := range contents {
 				r.ledger.ids.Add(c)
@@ -71,24 +71,24 @@ func (r *run) resolverFor(s *event.Start) Resolver {
 	return r.Resolver
 }
 
-// place is a digest and a repository that may have it.
+// place is a question, and a repository that may have the answer.
 type place struct {
-	digest     image.Digest
+	drift.Question
 	repository image.Reference
 }
 
 // places are where a digest may be found: in the repository that the runtime
 // names with it, and in the one that was asked for.
-func (r *run) places(s *event.Start, sub *subject, d image.Digest) []place {
+func (r *run) places(s *event.Start, sub *subject, q drift.Question) []place {
 	var all []place
 	add := func(name string) {
 		ref, err := image.Parse(name)
 		if err == nil && !slices.ContainsFunc(all, func(p place) bool { return p.repository.Name() == ref.Name() }) {
-			all = append(all, place{d, ref})
+			all = append(all, place{q, ref})
 		}
 	}
 	for seen := range sub.past.All() {
-		if seen.Digest == d.String() && seen.DigestOf != "" {
+		if seen.Digest == q.Digest.String() && seen.DigestOf != "" {
 			add(seen.DigestOf)
 		}
 	}
@@ -99,28 +99,28 @@ func (r *run) places(s *event.Start, sub *subject, d image.Digest) []place {
 	return all
 }
 
-// contents asks for every digest in its places until one has it.
-func contents(ctx context.Context, resolver Resolver, places []place, on image.Platform) ([]image.Content, error) {
+// contents asks every question in its places until one has the answer.
+func contents(ctx context.Context, resolver Resolver, places []place) ([]image.Content, error) {
 	var all []image.Content
-	errs := map[image.Digest]error{}
-	found := map[image.Digest]bool{}
+	errs := map[drift.Question]error{}
+	found := map[drift.Question]bool{}
 	for _, p := range places {
-		if found[p.digest] {
+		if found[p.Question] {
 			continue
 		}
-		contents, err := resolver.Content(ctx, p.repository, p.digest, on)
+		contents, err := resolver.Content(ctx, p.repository, p.Digest, p.On)
 		all = append(all, contents...)
 		if err == nil {
-			found[p.digest] = true
-		} else if errs[p.digest] == nil {
-			errs[p.digest] = err
+			found[p.Question] = true
+		} else if errs[p.Question] == nil {
+			errs[p.Question] = err
 		}
 	}
 	var failed error
 	for _, p := range places {
-		if err := errs[p.digest]; err != nil && !found[p.digest] {
+		if err := errs[p.Question]; err != nil && !found[p.Question] {
 			failed = errors.Join(failed, err)
-			delete(errs, p.digest)
+			delete(errs, p.Question)
 		}
 	}
 	return all, failed
@@ -130,9 +130,22 @@ func contents(ctx context.Context, resolver Resolver, places []place, on image.P
 type tagChecks struct {
 	every time.Duration
 	next  time.Time // of a round
-	queue []string
+	queue []tagCheck
 	// pace is how many references are looked at in a second.
 	pace int
+}
+
+// tagCheck is a reference, and what runs for it.
+type tagCheck struct {
+	reference string
+	runs      []*runsBy
+}
+
+// runsBy is the containers of one subject that run one digest for one reference.
+type runsBy struct {
+	// start stands for all of them.
+	start *event.Start
+	pods  []string
 }
 
 func newTagChecks(every time.Duration) *tagChecks {
@@ -148,65 +161,94 @@ func (r *run) checkTags(now time.Time) {
 	}
 	if len(t.queue) == 0 && now.After(t.next) {
 		t.next = now.Add(t.every)
-		distinct := map[string]bool{}
-		for _, c := range r.ledger.live {
-			if ref, known, err := c.start.Requested(); err == nil && known && !ref.Pinned() && c.start.Digest != "" {
-				distinct[c.start.Reference] = true
-			}
-		}
-		for ref := range distinct {
-			t.queue = append(t.queue, ref)
-		}
-		slices.Sort(t.queue)
+		t.queue = r.ledger.tagged("")
 		t.pace = 1 + 2*len(t.queue)/max(1, int(t.every/time.Second))
 	}
 	for range min(t.pace, len(t.queue)) {
-		r.checkTag(t.queue[0])
+		r.checkTag(&t.queue[0])
 		t.queue = t.queue[1:]
 	}
 }
 
+// tagged is what runs by a tag, by reference; of one reference alone, if it is
+// given.
+func (l *ledger) tagged(only string) []tagCheck {
+	type key struct {
+		history.Subject
+		reference, digest, platform, pull string
+	}
+	groups := map[key]*runsBy{}
+	byReference := map[string][]*runsBy{}
+	for _, c := range l.live {
+		s := c.start
+		if only != "" && s.Reference != only {
+			continue
+		}
+		ref, known, err := s.Requested()
+		if err != nil || !known || ref.Pinned() || s.Digest == "" || s.Kind == event.Ephemeral {
+			continue
+		}
+		k := key{c.subject.Subject, s.Reference, s.Digest, s.Platform, s.PullPolicy}
+		g := groups[k]
+		if g == nil {
+			g = &runsBy{start: s}
+			groups[k] = g
+			byReference[s.Reference] = append(byReference[s.Reference], g)
+		}
+		if c.before(&living{start: g.start}) {
+			g.start = s
+		}
+		g.pods = append(g.pods, s.Pod)
+	}
+	all := make([]tagCheck, 0, len(byReference))
+	for reference, runs := range byReference {
+		slices.SortFunc(runs, func(a, b *runsBy) int { return cmp.Compare(a.start.ContainerID, b.start.ContainerID) })
+		all = append(all, tagCheck{reference, runs})
+	}
+	slices.SortFunc(all, func(a, b tagCheck) int { return cmp.Compare(a.reference, b.reference) })
+	return all
+}
+
+// runs reports whether a container of the subject of s still runs its digest for
+// its reference.
+func (l *ledger) runs(s *event.Start) bool {
+	sub := l.subjects[history.SubjectOf(s)]
+	if sub == nil {
+		return false
+	}
+	for seen := range sub.running {
+		if seen.Digest == s.Digest && seen.Reference == s.Reference {
+			return true
+		}
+	}
+	return false
+}
+
 // checkTag compares what runs for a reference with what it resolves to now.
-func (r *run) checkTag(reference string) {
-	ref, err := image.Parse(reference)
+func (r *run) checkTag(t *tagCheck) {
+	ref, err := image.Parse(t.reference)
 	if err != nil {
 		return
 	}
-	// One container for each subject and digest stands for all of them.
-	type group struct {
-		history.Subject
-		digest, platform string
-	}
-	groups := map[group]*event.Start{}
-	for _, c := range r.ledger.live {
-		if s := c.start; s.Reference == reference && s.Digest != "" {
-			groups[group{c.subject.Subject, s.Digest, s.Platform}] = s
-		}
-	}
-	var starts []*event.Start
-	for _, s := range groups {
-		starts = append(starts, s)
-	}
-	if len(starts) == 0 {
-		return
-	}
-	resolver := r.resolverFor(starts[0])
+	runs := t.runs
+	resolver := r.resolverFor(runs[0].start)
 	r.later(func(ctx context.Context) answer {
 		to, err := resolver.Resolve(ctx, ref)
 		var contents []image.Content
 		if err == nil {
-			contents, err = r.behind(ctx, resolver, ref, to, starts)
+			contents, err = r.behind(ctx, resolver, ref, to, runs)
 		}
-		return func(r *run) error { return r.resolved(ref, to, starts, contents, err) }
+		return func(r *run) error { return r.resolved(ref, to, runs, contents, err) }
 	})
 }
 
 // behind asks for the contents of a digest that a tag has now and of those that
 // run, where they differ.
-func (r *run) behind(ctx context.Context, resolver Resolver, ref image.Reference, to image.Digest, starts []*event.Start) ([]image.Content, error) {
+func (r *run) behind(ctx context.Context, resolver Resolver, ref image.Reference, to image.Digest, runs []*runsBy) ([]image.Content, error) {
 	var all []image.Content
 	var failed error
-	for _, s := range starts {
+	for _, by := range runs {
+		s := by.start
 		d, err := image.ParseDigest(s.Digest)
 		if err != nil || d == to {
 			continue
@@ -214,16 +256,19 @@ func (r *run) behind(ctx context.Context, resolver Resolver, ref image.Reference
 		if relation, _ := r.ledger.ids.Compare(d, to, platformOf(s)); relation != image.CannotTell {
 			continue
 		}
-		for _, ask := range []image.Digest{to, d} {
-			contents, err := resolver.Content(ctx, ref, ask, platformOf(s))
-			all, failed = append(all, contents...), errors.Join(failed, err)
+		on := platformOf(s)
+		asks := []place{{drift.Question{Digest: to, On: on}, ref}, {drift.Question{Digest: d, On: on}, ref}}
+		if of, err := image.Parse(s.DigestOf); err == nil && of.Name() != ref.Name() {
+			asks = append(asks, place{drift.Question{Digest: d, On: on}, of})
 		}
+		found, err := contents(ctx, resolver, asks)
+		all, failed = append(all, found...), errors.Join(failed, err)
 	}
 	return all, failed
 }
 
 // resolved tells of the tags that moved away from what runs.
-func (r *run) resolved(ref image.Reference, to image.Digest, starts []*event.Start, contents []image.Content, failed error) error {
+func (r *run) resolved(ref image.Reference, to image.Digest, runs []*runsBy, contents []image.Content, failed error) error {
 	for _, c := range contents {
 		r.ledger.ids.Add(c)
 	}
@@ -232,11 +277,12 @@ func (r *run) resolved(ref image.Reference, to image.Digest, starts []*event.Sta
 		r.Log.WarnContext(r.ctx, "reference could not be resolved", "image", ref.String(), "error", failed)
 		return nil
 	}
-	for _, s := range starts {
-		if r.ledger.live[s.ContainerID] == nil {
-			continue
+	for _, by := range runs {
+		s := by.start
+		if !r.ledger.runs(s) {
+			continue // Another one was deployed since the round began.
 		}
-		f, relation := drift.TagMoved(s, to.String(), r.policy.Production(s.Namespace), r.ledger)
+		f, relation := drift.TagMoved(s, to.String(), by.pods, r.policy.Production(s.Namespace), r.ledger)
 		switch relation {
 		case image.Different:
 			f.Time = r.Now()

@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"path/filepath"
 	"slices"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -186,9 +187,17 @@ func TestDrift(t *testing.T) {
 		{"the older start is the measure, in whatever order they come", events{replica(4, "c", "r1", latest, evil), a}, false, []string{"TW-04 new-pod c", "TW-05 skew c"}},
 		{"nobody can tell", events{a, replica(4, "c", "r1", latest, evil)}, true, []string{"undecided c"}},
 		{"the same digest needs no registry", events{a, replica(4, "c", "r1", latest, good)}, true, nil},
+		{"the first one is of another platform, and becomes known late", events{replica(3, "c", "r1", latest, evil), on("linux/arm64", replica(1, "b", "r1", latest, good))}, false, []string{"TW-04 new-pod c", "TW-05 skew c"}},
 		{"a node tells that it is one image", events{&event.Node{Time: noon, Name: "n1", Platform: "linux/amd64", Images: [][]string{{good, evil}}}, a, replica(4, "c", "r1", latest, evil)}, true, nil},
 		{"a node tells later", events{a, replica(4, "c", "r1", latest, evil), &event.Node{Time: noon, Name: "n1", Platform: "linux/amd64", Images: [][]string{{good, evil}}}, end(a, 5), replica(6, "d", "r1", latest, evil)}, true, []string{"undecided c"}},
 		{"a node keeps them as two images", events{&event.Node{Time: noon, Name: "n1", Platform: "linux/amd64", Images: [][]string{{good}, {evil}}}, a, replica(4, "c", "r1", latest, evil)}, true, []string{"TW-04 new-pod c", "TW-05 skew c"}},
+		{"a node of another platform keeps them as two images", events{&event.Node{Time: noon, Name: "n2", Platform: "linux/arm64", Images: [][]string{{good}, {evil}}}, a, replica(4, "c", "r1", latest, evil)}, true, []string{"undecided c"}},
+		{"Docker keeps one image under two indexes", events{&event.Node{Time: noon, Name: "n1", Platform: "linux/amd64", Runtime: "docker", Images: [][]string{{good}, {evil}}}, a, replica(4, "c", "r1", latest, evil)}, true, []string{"undecided c"}},
+		{"a node that is gone tells nothing any more", events{
+			&event.Node{Time: noon, Name: "n1", Platform: "linux/amd64", Images: [][]string{{good}, {evil}}}, &event.Node{Time: noon, Name: "n1", Platform: "linux/amd64"},
+			a, replica(4, "c", "r1", latest, evil),
+		}, true, []string{"undecided c"}},
+		{"a node tells later that they are two images", events{a, replica(4, "c", "r1", latest, evil), &event.Node{Time: noon, Name: "n1", Platform: "linux/amd64", Images: [][]string{{good}, {evil}}}}, true, []string{"undecided c", "TW-04 new-pod c", "TW-05 skew c"}},
 		{"a digest in the reference cannot drift", events{replica(1, "a", "r1", "registry.example/api@"+good, good), replica(2, "b", "r1", "registry.example/api@"+good, evil)}, false, nil},
 		{"containers for debugging belong to no revision", events{debug(replica(1, "a", "r1", "busybox", good)), debug(replica(2, "b", "r1", "busybox", evil))}, false, nil},
 		{"a digest that is not known is not compared", events{a, replica(2, "b", "r1", latest, "")}, false, nil},
@@ -205,9 +214,100 @@ func TestDrift(t *testing.T) {
 	}
 }
 
+// moving is a registry whose tag has another image now. It counts what it is
+// asked.
+type moving struct {
+	registry
+	to                  build
+	resolved, contained *atomic.Int64
+}
+
+func (m moving) Resolve(context.Context, image.Reference) (image.Digest, error) {
+	m.resolved.Add(1)
+	return image.Digest(digestOf("index", m.to)), nil
+}
+
+func (m moving) Content(ctx context.Context, of image.Reference, d image.Digest, on image.Platform) ([]image.Content, error) {
+	m.contained.Add(1)
+	return m.registry.Content(ctx, of, d, on)
+}
+
+// pausing is events with a time after each [event.Synced].
+type pausing struct {
+	events
+	pause time.Duration
+}
+
+func (p pausing) Watch(ctx context.Context, emit func(event.Event)) error {
+	for _, e := range p.events {
+		emit(e)
+		if _, ok := e.(*event.Synced); !ok {
+			continue
+		}
+		select {
+		case <-time.After(p.pause):
+		case <-ctx.Done():
+		}
+	}
+	return nil
+}
+
+// TestTagsAreChecked: what runs is compared with what the tags mean now, one
+// request a tag and round, and each move is told once.
+func TestTagsAreChecked(t *testing.T) {
+	t.Parallel()
+	const latest = "registry.example/api:latest"
+	a, b := replica(1, "a", "r1", latest, digestOf("index", 1)), replica(2, "b", "r1", latest, digestOf("index", 1))
+	synced := &event.Synced{Time: noon, Source: "kube"}
+	for _, tc := range []struct {
+		name     string
+		to       build
+		events   events
+		resolved int64
+		want     []string
+		pods     string
+	}{
+		{"the tag moved", 2, events{a, b, synced, synced, synced}, 3, []string{"TW-03 moved a"}, "a, b"},
+		{"the tag is what runs", 1, events{a, b, synced}, 1, nil, ""},
+		{"what ran is replaced before the check", 1, events{a, end(a, 3), replica(4, "c", "r2", latest, digestOf("index", 1)), synced}, 1, nil, ""},
+		{"nothing runs by a tag", 2, events{replica(1, "a", "r1", "registry.example/api@"+digestOf("index", 1), digestOf("index", 1)), synced}, 0, nil, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				s := &alerts{}
+				r := moving{to: tc.to, resolved: &atomic.Int64{}, contained: &atomic.Int64{}}
+				e := &engine.Engine{
+					Sources: []engine.Source{pausing{tc.events, 61 * time.Minute}}, Rules: noRules(t), Policy: policy.Default(), Sink: s, Now: time.Now,
+					Resolver: r, CheckTags: time.Hour,
+				}
+				if err := e.Run(t.Context()); err != nil {
+					t.Fatal(err)
+				}
+				if diff := cmp.Diff(tc.want, summary(s.all)); diff != "" {
+					t.Errorf("alerts (-want +got):\n%s", diff)
+				}
+				if n := r.resolved.Load(); n != tc.resolved {
+					t.Errorf("%d tags were resolved, want %d", n, tc.resolved)
+				}
+				// The digest that runs and the one of the tag, each once.
+				if n := r.contained.Load(); n > 2 {
+					t.Errorf("%d digests were asked about, want two at most", n)
+				}
+				if len(s.all) > 0 && s.all[0].Fields["tagwarden.drift.pods"] != tc.pods {
+					t.Errorf("pods %q, want %q", s.all[0].Fields["tagwarden.drift.pods"], tc.pods)
+				}
+			})
+		})
+	}
+}
+
 // world plays a Deployment whose tags are overwritten, and knows the truth.
 type world struct {
-	rnd       *rand.Rand
+	rnd *rand.Rand
+	// mixed has nodes of two platforms, whose runtimes name indexes; else they
+	// name whatever they like.
+	mixed     bool
 	at        int
 	starts    int
 	tags      map[string]build
@@ -223,7 +323,17 @@ func (w *world) start(pod string) {
 	ref := w.revisions[w.current]
 	b := w.tags[ref]
 	w.starts++
-	s := replica(w.at, pod, fmt.Sprint("r", w.current), ref, digestOf([]string{"index", "manifest"}[w.rnd.IntN(2)], b))
+	kind := []string{"index", "manifest", "config"}[w.rnd.IntN(3)]
+	if w.mixed {
+		kind = "index"
+	}
+	s := replica(w.at, pod, fmt.Sprint("r", w.current), ref, digestOf(kind, b))
+	if kind == "config" {
+		s.DigestOf, s.ImageID = "", s.Digest
+	}
+	if w.mixed && w.rnd.IntN(2) == 0 {
+		s.Platform = "linux/arm64"
+	}
 	s.ContainerID = fmt.Sprintf("%x-%d", w.rnd.Uint32(), w.starts)
 	w.bytes[s.ContainerID] = b
 	w.running = append(w.running, s)
@@ -241,6 +351,7 @@ func (w *world) stop(i int) *event.Start {
 func (w *world) play(steps int) {
 	refs := []string{"registry.example/api:latest", "registry.example/api:1.2.3", "registry.example/api:stable"}
 	w.tags, w.bytes = map[string]build{}, map[string]build{}
+	w.mixed = w.rnd.IntN(3) == 0
 	for i, ref := range refs {
 		w.tags[ref] = build(i)
 	}
@@ -301,7 +412,7 @@ func (w *world) truth(n int) map[string]bool {
 // buildOf finds the build that a digest names.
 func buildOf(digest string) build {
 	for b := range build(50) {
-		if digest == digestOf("index", b) || digest == digestOf("manifest", b) {
+		if digest == digestOf("index", b) || digest == digestOf("manifest", b) || digest == digestOf("config", b) {
 			return b
 		}
 	}

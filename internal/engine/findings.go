@@ -69,6 +69,7 @@ func alertOf(f *finding.Finding, s *event.Start, hostname string) falco.Alert {
 	set("tagwarden.drift.to", f.Fact(drift.To))
 	set("tagwarden.drift.reason", f.Fact(drift.Why))
 	set("tagwarden.revision", f.Subject.Revision)
+	set("tagwarden.drift.pods", f.Fact(drift.Pods))
 	set("tagwarden.deployed", f.Fact(drift.Deployed))
 	set("tagwarden.push.by", f.Fact(Pusher))
 	set("tagwarden.push.time", f.Fact(Pushed))
@@ -88,9 +89,9 @@ func undecided(v *drift.Verdict, s *event.Start, hostname string) falco.Alert {
 	a := bare(s, s.Time, hostname)
 	a.Rule, a.Priority, a.Tags = UndecidedRule, falco.Notice, []string{"container", "image", "supply_chain"}
 	a.Output = "cannot tell whether container " + s.Container + " of " + s.Workload.String() + " in namespace " + s.Namespace +
-		" still runs the bytes that were deployed: " + v.Reason + " (image=" + s.Reference + " digest=" + s.Digest +
+		" still runs the bytes that were deployed: " + v.Doubt + " (image=" + s.Reference + " digest=" + s.Digest +
 		" k8s_ns=" + s.Namespace + " k8s_pod=" + s.Pod + " container=" + s.Container + ")"
-	a.Fields["tagwarden.drift"], a.Fields["tagwarden.drift.reason"] = v.State.String(), v.Reason
+	a.Fields["tagwarden.drift"], a.Fields["tagwarden.drift.reason"] = v.State.String(), v.Doubt
 	a.Fields["tagwarden.drift.to"] = s.Digest
 	return a
 }

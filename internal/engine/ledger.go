@@ -22,13 +22,13 @@ type ledger struct {
 	ids     *image.Identities
 
 	subjects map[history.Subject]*subject
-	// idle are subjects of which nothing ran at some time.
+	// idle are subjects of which nothing ran at some time, the oldest first.
 	idle []*subject
 	live map[string]*living
 	// before is the digest that a container of a pod ran last.
 	before map[podContainer]string
 	// nodes are the images on nodes: which one a digest names there.
-	nodes      map[string]map[image.Digest]int
+	nodes      map[string]nodeImages
 	beforeRing []podContainer
 	beforeNext int
 }
@@ -44,6 +44,8 @@ type subject struct {
 	// may add some while the engine runs.
 	approved   map[string][]string
 	approvedAt time.Time
+	// idle is how often it stands in the ledger's list of these.
+	idle int
 }
 
 // approvedFor is how long baselines are taken for what they were.
@@ -144,7 +146,7 @@ const pods = 1 << 17
 func newLedger(h History, ids *image.Identities) *ledger {
 	return &ledger{
 		history: h, ids: ids, subjects: map[history.Subject]*subject{}, live: map[string]*living{},
-		before: map[podContainer]string{}, nodes: map[string]map[image.Digest]int{},
+		before: map[podContainer]string{}, nodes: map[string]nodeImages{},
 	}
 }
 
@@ -260,10 +262,30 @@ func (l *ledger) remove(id string) bool {
 			}
 		}
 	}
-	if len(c.subject.running) == 0 && l.history != nil {
+	if len(c.subject.running) == 0 {
 		l.idle = append(l.idle, c.subject)
+		c.subject.idle++
+		if l.history == nil {
+			l.forget(maxIdle)
+		}
 	}
 	return true
+}
+
+// maxIdle is for how many subjects of which nothing runs the past is kept where
+// there is no history to read it from again: Jobs come with ever new names.
+const maxIdle = 20_000
+
+// forget drops what has been idle the longest, until some are left.
+func (l *ledger) forget(left int) {
+	for len(l.idle) > left {
+		sub := l.idle[0]
+		l.idle[0] = nil
+		l.idle = l.idle[1:]
+		if sub.idle--; sub.idle == 0 && len(sub.running) == 0 && l.subjects[sub.Subject] == sub {
+			delete(l.subjects, sub.Subject)
+		}
+	}
 }
 
 // gone forgets the containers in the scope of a source that has caught up and
@@ -280,12 +302,7 @@ func (l *ledger) gone(s *event.Synced) {
 // kept says that the history has everything: what nothing runs of is read again
 // when it is needed.
 func (l *ledger) kept() {
-	for _, sub := range l.idle {
-		if len(sub.running) == 0 && l.subjects[sub.Subject] == sub {
-			delete(l.subjects, sub.Subject)
-		}
-	}
-	l.idle = l.idle[:0]
+	l.forget(0)
 }
 
 // confirm notes that a source named a container that is known already. It
@@ -362,6 +379,7 @@ func (l *ledger) learnNode(n *event.Node) {
 	}
 	node := n.Cluster + "/" + n.Name
 	entries := make(map[image.Digest]int)
+	delete(l.nodes, node)
 	for i, names := range n.Images {
 		var digests []image.Digest
 		for _, name := range names {
@@ -374,26 +392,40 @@ func (l *ledger) learnNode(n *event.Node) {
 			l.ids.AddSameOn(on, digests...)
 		}
 	}
-	l.nodes[node] = entries
+	// Docker can keep one image under the digests of two indexes, and calls
+	// them two.
+	if len(entries) > 1 && n.Runtime != "docker" && on != (image.Platform{}) {
+		l.nodes[node] = nodeImages{on, entries}
+	}
+}
+
+// nodeImages are the images on a node, by number.
+type nodeImages struct {
+	on     image.Platform
+	images map[image.Digest]int
 }
 
 // Compare is that of the identities, and where they cannot tell, that of the
 // nodes: a runtime keeps one image for one config, so two digests that one node
-// keeps as two images are different bytes.
+// keeps as two images are different bytes on its platform.
 func (l *ledger) Compare(a, b image.Digest, on image.Platform) (image.Relation, string) {
 	relation, why := l.ids.Compare(a, b, on)
 	if relation != image.CannotTell {
 		return relation, why
 	}
-	for node, entries := range l.nodes {
-		i, okA := entries[a]
-		j, okB := entries[b]
-		if okA && okB && i != j {
-			_, name, _ := strings.Cut(node, "/")
-			return image.Different, "node " + name + " keeps them as two images"
+	witness := ""
+	for node, has := range l.nodes {
+		i, okA := has.images[a]
+		j, okB := has.images[b]
+		if okA && okB && i != j && has.on == on && (witness == "" || node < witness) {
+			witness = node
 		}
 	}
-	return relation, why
+	if witness == "" {
+		return relation, why
+	}
+	_, name, _ := strings.Cut(witness, "/")
+	return image.Different, "node " + name + " keeps them as two images"
 }
 
 // Unknown is that of the identities; see [drift.Comparer].

@@ -35,7 +35,9 @@ func (r *run) push(p *event.Push) error {
 		for _, s := range starts {
 			if !looked[s.Reference] {
 				looked[s.Reference] = true
-				r.checkTag(s.Reference)
+				for _, t := range r.ledger.tagged(s.Reference) {
+					r.checkTag(&t)
+				}
 			}
 		}
 	}

@@ -49,7 +49,10 @@ type run struct {
 	// open are starts that could not be decided, by container id.
 	open      map[string]*waiting
 	nextRetry time.Time
-	tags      *tagChecks
+	// learnt is set when a node has said something that open starts may be
+	// decided by.
+	learnt bool
+	tags   *tagChecks
 }
 
 // waiting is a start whose question is open, and what was made of it.
@@ -116,6 +119,7 @@ func (r *run) loop(events <-chan event.Event) error {
 		case ev, ok := <-events:
 			if !ok {
 				events = nil
+				err = r.retry()
 				break
 			}
 			if err = r.take(ev); err == nil {
@@ -191,9 +195,7 @@ func (r *run) take(ev event.Event) error {
 		delete(r.open, ev.ContainerID)
 	case *event.Node:
 		r.ledger.learnNode(ev)
-		if err := r.retry(); err != nil {
-			return err
-		}
+		r.learnt = true
 	case *event.Synced:
 		ev.Cluster = firstOf(ev.Cluster, r.Cluster)
 		r.ledger.gone(ev)
@@ -296,20 +298,31 @@ func (r *run) undecided(w *waiting, v *drift.Verdict) {
 	if r.unclear[key] {
 		return
 	}
+	if len(r.unclear) >= maxUnclear {
+		clear(r.unclear) // Better told again than kept for ever.
+	}
 	r.unclear[key] = true
 	r.count(func(st *Stats) { st.Undecided++ })
 	r.alert(s, undecided(v, s, r.Hostname))
 }
 
 // maxOpen is how many undecided starts are kept for later, and retryEvery is
-// when they are tried again.
+// when they are tried again. maxUnclear is how many questions are remembered as
+// told.
 const (
 	maxOpen    = 10_000
+	maxUnclear = 100_000
 	retryEvery = 5 * time.Minute
 )
 
-// retry decides anew about what was undecided, without asking anybody.
+// retry decides anew about what was undecided, without asking anybody. On a
+// large cluster nodes tell of new images all the time; once for many of them
+// is enough.
 func (r *run) retry() error {
+	if !r.learnt {
+		return nil
+	}
+	r.learnt = false
 	for _, w := range r.open {
 		if err := r.rejudge(w, false, nil); err != nil {
 			return err
@@ -322,8 +335,9 @@ func (r *run) retry() error {
 func (r *run) tick(now time.Time) error {
 	r.checkTags(now)
 	if now.Before(r.nextRetry) {
-		return nil
+		return r.retry()
 	}
+	r.learnt = false
 	r.nextRetry = now.Add(retryEvery)
 	for _, w := range r.open {
 		if err := r.rejudge(w, true, nil); err != nil {
@@ -346,7 +360,7 @@ func (r *run) rejudge(w *waiting, mayAsk bool, failed error) error {
 		return err
 	}
 	if failed != nil {
-		v.Reason += ": " + failed.Error()
+		v.Doubt += ": " + failed.Error()
 	}
 	settled, err := r.settle(w, sub, &v, mayAsk)
 	if err == nil && settled && r.lateRules && w.rec != nil && (len(w.rec.fired) == 0 || r.AllMatches) {

@@ -43,13 +43,16 @@ type record struct {
 	Workload   *workloadRecord   `json:"workload,omitempty"`
 	Deployment *Deployment       `json:"deployment,omitempty"`
 	// Restart is always written for a start: 0 is a fact, too.
-	Restart     *int32     `json:"restart,omitempty"`
-	Privileged  *bool      `json:"privileged,omitempty"`
-	HostNetwork *bool      `json:"hostNetwork,omitempty"`
-	HostPID     *bool      `json:"hostPID,omitempty"`
-	HostIPC     *bool      `json:"hostIPC,omitempty"`
-	Images      [][]string `json:"images,omitempty"`
-	Push        *Push      `json:"push,omitempty"`
+	Restart     *int32 `json:"restart,omitempty"`
+	Privileged  *bool  `json:"privileged,omitempty"`
+	HostNetwork *bool  `json:"hostNetwork,omitempty"`
+	HostPID     *bool  `json:"hostPID,omitempty"`
+	HostIPC     *bool  `json:"hostIPC,omitempty"`
+	// Those of a node.
+	Runtime string            `json:"runtime,omitempty"`
+	Images  [][]string        `json:"images,omitempty"`
+	Tags    map[string]string `json:"tags,omitempty"`
+	Push    *Push             `json:"push,omitempty"`
 }
 
 type containerRecord struct {
@@ -83,7 +86,7 @@ func Append(dst []byte, e Event) ([]byte, error) {
 	case *End:
 		r = record{Type: typeEnd, Time: e.Time, Source: e.Source, Cluster: e.Cluster, Container: &containerRecord{ID: e.ContainerID}}
 	case *Node:
-		r = record{Type: typeNode, Time: e.Time, Source: e.Source, Cluster: e.Cluster, Node: e.Name, Platform: e.Platform, Images: e.Images}
+		r = record{Type: typeNode, Time: e.Time, Source: e.Source, Cluster: e.Cluster, Node: e.Name, Platform: e.Platform, Runtime: e.Runtime, Images: e.Images, Tags: e.Tags}
 	case *Synced:
 		r = record{Type: typeSynced, Time: e.Time, Source: e.Source, Cluster: e.Cluster, Node: e.Node, Namespace: e.Namespace}
 	case *Push:
@@ -155,7 +158,7 @@ func Parse(line []byte) (Event, error) {
 		if r.Node == "" {
 			return nil, errors.New("not an event: node is missing")
 		}
-		return &Node{Time: r.Time, Source: r.Source, Cluster: r.Cluster, Name: r.Node, Platform: r.Platform, Images: r.Images}, nil
+		return &Node{Time: r.Time, Source: r.Source, Cluster: r.Cluster, Name: r.Node, Platform: r.Platform, Runtime: r.Runtime, Images: r.Images, Tags: r.Tags}, nil
 	case typeSynced:
 		return &Synced{Time: r.Time, Source: r.Source, Cluster: r.Cluster, Node: r.Node, Namespace: r.Namespace}, nil
 	case typePush:

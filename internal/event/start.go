@@ -170,6 +170,11 @@ type Node struct {
 	Name    string
 	// Platform is os/architecture[/variant].
 	Platform string
+	// Runtime is the runtime's name, such as containerd or cri-o.
+	Runtime string
+	// Tags has, for each tag that the node keeps an image under, a digest of
+	// that image. It need not be all tags.
+	Tags map[string]string
 	// Images has, for each image on the node, the digests by which the
 	// runtime knows it: they all name the same bytes, and those of two images
 	// name different ones. It need not be all images.

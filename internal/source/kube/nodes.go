@@ -2,7 +2,9 @@ package kube
 
 import (
 	"context"
+	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -23,19 +25,21 @@ type nodes struct {
 	tracker *tracker
 	running sync.WaitGroup
 
-	mu        sync.Mutex
-	platforms map[string]string
-	images    map[string][][]string
+	mu    sync.Mutex
+	known map[string]*event.Node
 }
 
 func newNodes(cluster string, t *tracker) *nodes {
-	return &nodes{cluster: cluster, tracker: t, platforms: map[string]string{}, images: map[string][][]string{}}
+	return &nodes{cluster: cluster, tracker: t, known: map[string]*event.Node{}}
 }
 
 func (n *nodes) platform(node string) string {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.platforms[node]
+	if known := n.known[node]; known != nil {
+		return known.Platform
+	}
+	return ""
 }
 
 // start watches the nodes and returns when all of them are known. Without the
@@ -63,6 +67,7 @@ func (n *nodes) start(ctx context.Context, s *Source) {
 	registration, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    n.see,
 		UpdateFunc: func(_, obj any) { n.see(obj) },
+		DeleteFunc: n.gone,
 	})
 	if err != nil {
 		return
@@ -81,22 +86,54 @@ func (n *nodes) see(obj any) {
 	if !ok {
 		return
 	}
-	var groups [][]string
+	e := &event.Node{
+		Source: "kube", Cluster: n.cluster, Name: node.Name,
+		Platform: platform(node.Status.NodeInfo.OperatingSystem, node.Status.NodeInfo.Architecture),
+		Tags:     map[string]string{},
+	}
+	e.Runtime, _, _ = strings.Cut(node.Status.NodeInfo.ContainerRuntimeVersion, "://")
 	for i := range node.Status.Images {
-		if d := digestsOf(node.Status.Images[i].Names); len(d) > 0 {
-			groups = append(groups, d)
+		names := node.Status.Images[i].Names
+		d := digestsOf(names)
+		if len(d) == 0 {
+			continue
+		}
+		e.Images = append(e.Images, d)
+		for _, name := range names {
+			if !strings.Contains(name, "@") {
+				e.Tags[name] = d[0]
+			}
 		}
 	}
-	slices.SortFunc(groups, slices.Compare)
-	of := platform(node.Status.NodeInfo.OperatingSystem, node.Status.NodeInfo.Architecture)
+	slices.SortFunc(e.Images, slices.Compare)
 	n.mu.Lock()
-	same := n.platforms[node.Name] == of && slices.EqualFunc(n.images[node.Name], groups, slices.Equal)
-	n.platforms[node.Name], n.images[node.Name] = of, groups
+	old := n.known[node.Name]
+	n.known[node.Name] = e
 	n.mu.Unlock()
-	if same {
+	if old != nil && old.Platform == e.Platform && slices.EqualFunc(old.Images, e.Images, slices.Equal) && maps.Equal(old.Tags, e.Tags) {
 		return
 	}
-	n.tracker.node(&event.Node{Time: time.Now().UTC(), Source: "kube", Cluster: n.cluster, Name: node.Name, Platform: of, Images: groups})
+	told := *e
+	told.Time = time.Now().UTC()
+	n.tracker.node(&told)
+}
+
+// gone forgets a node, and tells that it has no images any more.
+func (n *nodes) gone(obj any) {
+	if last, ok := obj.(cache.DeletedFinalStateUnknown); ok {
+		obj = last.Obj
+	}
+	node, ok := obj.(*corev1.Node)
+	if !ok {
+		return
+	}
+	n.mu.Lock()
+	old := n.known[node.Name]
+	delete(n.known, node.Name)
+	n.mu.Unlock()
+	if old != nil {
+		n.tracker.node(&event.Node{Time: time.Now().UTC(), Source: "kube", Cluster: n.cluster, Name: old.Name, Platform: old.Platform, Runtime: old.Runtime})
+	}
 }
 
 // node emits what a node says. It goes before the starts that wait: they are
@@ -107,7 +144,7 @@ func (t *tracker) node(e *event.Node) {
 	t.emit(e)
 }
 
-// trimNode keeps of a node its name, platform and images.
+// trimNode keeps of a node its name, platform, runtime and images.
 func trimNode(obj any) (any, error) {
 	node, ok := obj.(*corev1.Node)
 	if !ok {
@@ -116,8 +153,11 @@ func trimNode(obj any) (any, error) {
 	return &corev1.Node{
 		ObjectMeta: metav1.ObjectMeta{Name: node.Name, UID: node.UID, ResourceVersion: node.ResourceVersion},
 		Status: corev1.NodeStatus{
-			NodeInfo: corev1.NodeSystemInfo{OperatingSystem: node.Status.NodeInfo.OperatingSystem, Architecture: node.Status.NodeInfo.Architecture},
-			Images:   node.Status.Images,
+			NodeInfo: corev1.NodeSystemInfo{
+				OperatingSystem: node.Status.NodeInfo.OperatingSystem, Architecture: node.Status.NodeInfo.Architecture,
+				ContainerRuntimeVersion: node.Status.NodeInfo.ContainerRuntimeVersion,
+			},
+			Images: node.Status.Images,
 		},
 	}, nil
 }

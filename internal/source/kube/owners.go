@@ -132,12 +132,18 @@ func (o *owners) lookup(namespace string, ref workload.Ref, notBefore time.Time)
 	ctx, cancel := context.WithTimeout(o.ctx, ownerTimeout)
 	defer cancel()
 	got, err := o.client.Resource(gvr).Namespace(namespace).Get(ctx, ref.Name, metav1.GetOptions{})
+	old := x
 	x = &owner{asked: time.Now()}
 	switch {
 	case err == nil:
 		x.object = objectOf(ref.APIVersion, ref.Kind, &got.ObjectMeta)
 	case apierrors.IsForbidden(err):
 		o.deny(gvr)
+	case apierrors.IsNotFound(err):
+	case old != nil && old.object != nil && (ref.UID == "" || old.object.UID == ref.UID):
+		// The API server gave no answer. What is known is old, and better than
+		// a workload of another name.
+		return old.object
 	}
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -165,9 +171,7 @@ func objectOf(apiVersion, kind string, m *metav1.ObjectMeta) *workload.Object {
 		APIVersion: apiVersion, Kind: kind, Namespace: m.Namespace, Name: m.Name, UID: string(m.UID),
 		Created: m.CreationTimestamp.Time, Labels: m.Labels,
 	}
-	for _, key := range []string{
-		"kubernetes.io/change-cause", "kubernetes.io/config.hash", "meta.helm.sh/release-name", "argocd.argoproj.io/tracking-id",
-	} {
+	for _, key := range annotationsKept {
 		if v, ok := m.Annotations[key]; ok {
 			if o.Annotations == nil {
 				o.Annotations = map[string]string{}
@@ -188,8 +192,14 @@ func objectOf(apiVersion, kind string, m *metav1.ObjectMeta) *workload.Object {
 	return o
 }
 
-// ownsTemplate reports whether managed fields have one below spec.template, or
-// below the template of a CronJob's job.
+// annotationsKept are those that tell what an object belongs to, and who
+// deployed it.
+var annotationsKept = []string{
+	"kubernetes.io/change-cause", annotationStatic, "meta.helm.sh/release-name", "argocd.argoproj.io/tracking-id",
+}
+
+// ownsTemplate reports whether managed fields have one below spec.template,
+// below the template of a CronJob's job, or among the containers of a pod.
 func ownsTemplate(fields *metav1.FieldsV1) bool {
 	if fields == nil {
 		return false
@@ -198,12 +208,13 @@ func ownsTemplate(fields *metav1.FieldsV1) bool {
 		Spec struct {
 			Template json.RawMessage `json:"f:template"`
 			Job      json.RawMessage `json:"f:jobTemplate"`
+			Pod      json.RawMessage `json:"f:containers"`
 		} `json:"f:spec"`
 	}
 	if json.Unmarshal(fields.GetRawBytes(), &tree) != nil {
 		return false
 	}
-	return len(tree.Spec.Template) > 0 || len(tree.Spec.Job) > 0
+	return len(tree.Spec.Template) > 0 || len(tree.Spec.Job) > 0 || len(tree.Spec.Pod) > 0
 }
 
 // digestsOf are the digests among the names of an image on a node.

@@ -56,6 +56,14 @@ func trim(obj any) (any, error) {
 	}
 	if owner := metav1.GetControllerOfNoCopy(pod); owner != nil {
 		slim.OwnerReferences = []metav1.OwnerReference{*owner}
+	} else {
+		// Who made a pod that nothing controls, the pod itself tells.
+		slim.ManagedFields = pod.ManagedFields
+		for _, key := range annotationsKept {
+			if v, ok := pod.Annotations[key]; ok {
+				metav1.SetMetaDataAnnotation(&slim.ObjectMeta, key, v)
+			}
+		}
 	}
 	for i := range pod.Spec.EphemeralContainers {
 		c := &pod.Spec.EphemeralContainers[i]
@@ -250,10 +258,30 @@ func (t *tracker) note(pod *corev1.Pod, status *corev1.ContainerStatus, ids *[kn
 		ids[0].live = true
 		s := start(pod, status, id, started, existing)
 		s.Cluster = t.cluster
+		s.Time = t.bounded(s.Time, pod)
 		t.describe(&s, pod)
 		t.out(&s)
 	}
 }
+
+// bounded is a node's time of a start, between the creation of the pod, which
+// the API server's clock gave, and now. What ran first is told by these times,
+// and a node whose clock is wrong must not turn it round. A static pod runs
+// before the API has its mirror.
+func (t *tracker) bounded(at time.Time, pod *corev1.Pod) time.Time {
+	created := pod.CreationTimestamp.Time
+	if at.Before(created) && pod.Annotations[annotationStatic] == "" {
+		return created.UTC()
+	}
+	if now := t.now().UTC().Truncate(time.Second); at.After(now.Add(skew)) && !now.Before(created) {
+		return now
+	}
+	return at
+}
+
+// skew is how far ahead the clock of a node may be before its times are not
+// believed.
+const skew = 5 * time.Second
 
 // end emits the end of a container whose start was told.
 func (t *tracker) end(ids *[known]seenID, id string, at metav1.Time) {
