@@ -82,6 +82,11 @@ func TestJudge(t *testing.T) {
 			state: drift.First,
 		},
 		{
+			name: "another reference in the revision, as in a pod whose image was edited",
+			c:    drift.Case{Start: with(start("b", "r1", minute, digest(2)), fixed), Past: pastOf(first)},
+			ids:  known(1, 2), state: drift.First,
+		},
+		{
 			name: "digests that nobody knows", c: drift.Case{Start: start("b", "r1", minute, digest(2)), Past: pastOf(first)},
 			state: drift.Unknown, open: true, ask: []string{digest(1), digest(2)}, says: "it is not known what",
 		},

@@ -73,7 +73,7 @@ func (p *Past) number(revision, reference string) key {
 	}
 	r, ok := p.revisions[revision]
 	if !ok {
-		r = int32(len(p.revisions)) //nolint:gosec // Nobody deploys two billion times.
+		r = int32(len(p.revisions))
 		p.revisions[revision] = r
 	}
 	return key{r, p.reference(reference)}
@@ -83,7 +83,7 @@ func (p *Past) reference(text string) int32 {
 	if n, ok := p.references[text]; ok {
 		return n
 	}
-	n := int32(len(p.references)) //nolint:gosec // As above.
+	n := int32(len(p.references))
 	if normal := normal(text); normal != text {
 		// The spelling has the number of the normal form.
 		if known, ok := p.references[normal]; ok {

@@ -125,6 +125,8 @@ type living struct {
 	start   *event.Start
 	subject *subject
 	seen    *history.Seen
+	// previous is the digest that the same container of the pod ran before.
+	previous string
 }
 
 // before orders containers by their start.
@@ -226,6 +228,7 @@ func (l *ledger) add(sub *subject, s *event.Start) *living {
 			l.beforeNext = (l.beforeNext + 1) % pods
 		}
 	}
+	c.previous = l.before[key]
 	l.before[key] = s.Digest
 	return c
 }
@@ -318,10 +321,13 @@ func (l *ledger) confirm(s *event.Start) bool {
 	return true
 }
 
-// judge decides about a start that is not in the ledger yet.
+// judge decides about a start, whether it is in the ledger or not.
 func (l *ledger) judge(ctx context.Context, sub *subject, s *event.Start, production bool) (drift.Verdict, error) {
 	c := drift.Case{
 		Start: s, Production: production, Past: &sub.past, Before: l.before[podContainer{s.PodUID, s.Container}],
+	}
+	if known := l.live[s.ContainerID]; known != nil {
+		c.Before = known.previous
 	}
 	for seen, group := range sub.running {
 		if other := group.oldestBut(s); other != nil {

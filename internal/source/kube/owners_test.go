@@ -76,8 +76,8 @@ func TestWhoMadeABarePod(t *testing.T) {
 	pod.CreationTimestamp = epoch
 	pod.Annotations = map[string]string{"kubernetes.io/change-cause": "CHG-7", "other": "x"}
 	pod.ManagedFields = []metav1.ManagedFieldsEntry{
-		{Manager: "kubectl-run", Time: &epoch, FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:spec":{"f:containers":{}}}`)}},
-		{Manager: "kubelet", Time: &epoch, Subresource: "status", FieldsV1: &metav1.FieldsV1{Raw: []byte(`{"f:status":{}}`)}},
+		{Manager: "kubectl-run", Time: &epoch, FieldsV1: metav1.NewFieldsV1(`{"f:spec":{"f:containers":{}}}`)},
+		{Manager: "kubelet", Time: &epoch, Subresource: "status", FieldsV1: metav1.NewFieldsV1(`{"f:status":{}}`)},
 	}
 	slim, err := trim(pod)
 	if err != nil {
