@@ -22,9 +22,10 @@ var layers = [][]string{
 	{"image", "falco", "internal/finding", "internal/lines", "internal/when", "internal/version"},
 	{"internal/policy", "internal/event", "internal/jsonevent"},
 	{"internal/history", "internal/workload"},
-	{"internal/drift", "internal/manifest", "internal/render", "internal/source/kube", "internal/source/containerd", "internal/source/replay", "internal/registry", "internal/registry/registrytest", "internal/pushes", "internal/store", "rules"},
+	{"internal/drift", "internal/triage", "internal/manifest", "internal/render", "internal/source/kube", "internal/source/falcoalert", "internal/source/containerd", "internal/source/replay", "internal/registry", "internal/registry/registrytest", "internal/pushes", "internal/store", "rules"},
 	{"internal/imagediff"},
 	{"internal/engine", "internal/scan", "internal/store/storetest"},
+	{"internal/evidence"},
 	{"internal/cli"},
 	{"cmd/tagwarden"},
 }
@@ -37,6 +38,9 @@ var never = map[string][]string{
 	"internal/source/kube":       {"falco", "internal/policy"},
 	"internal/source/containerd": {"falco", "internal/policy"},
 	"internal/source/replay":     {"falco", "internal/policy"},
+	"internal/source/falcoalert": {"falco", "internal/policy"},
+	// Triage decides over evidence, whoever gathered it.
+	"internal/triage": {"image", "internal/event", "internal/history", "internal/policy"},
 	// A registry says which bytes there are; what they mean is decided
 	// elsewhere.
 	"internal/registry": {"falco", "internal/policy", "internal/event", "internal/finding"},

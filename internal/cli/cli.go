@@ -121,6 +121,7 @@ could not be done.`,
 	})
 	root.AddCommand(
 		newScan(env),
+		newTriage(env),
 		newWatch(env),
 		newHistory(env),
 		newDrift(env),

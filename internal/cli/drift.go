@@ -91,15 +91,20 @@ func (f *driftFlags) source(env Env, con *console) (engine.Source, error) {
 	if f.namespace != "" {
 		return nil, usage("-n is for a cluster; a dump is looked at whole")
 	}
-	d := &kube.Dump{Cluster: f.cluster}
-	for _, name := range f.from {
+	return dump(env, f.from, f.cluster), nil
+}
+
+// dump is a source over saved answers of kubectl.
+func dump(env Env, files []string, cluster string) *kube.Dump {
+	d := &kube.Dump{Cluster: cluster}
+	for _, name := range files {
 		open := func() (io.ReadCloser, error) { return os.Open(name) }
 		if name == "-" {
 			open = func() (io.ReadCloser, error) { return interruptible(env.Stdin), nil }
 		}
 		d.Files = append(d.Files, kube.DumpFile{Name: name, Open: open})
 	}
-	return d, nil
+	return d
 }
 
 func (f *driftFlags) run(ctx context.Context, env Env) error {

@@ -9,7 +9,6 @@ import (
 	"slices"
 	"strings"
 
-	"github.com/tagwarden/tagwarden/image"
 	"github.com/tagwarden/tagwarden/internal/drift"
 	"github.com/tagwarden/tagwarden/internal/event"
 	"github.com/tagwarden/tagwarden/internal/finding"
@@ -71,7 +70,7 @@ func ranThen(all []history.Interval) []target {
 	for of, then := range byContainer {
 		slices.SortFunc(then, func(a, b history.Interval) int { return a.First.Compare(b.First) })
 		t := target{Subject: of, kind: then[0].Kind, why: "ran then"}
-		t.pinned = pinnedTo(then[0].Seen)
+		t.pinned = then[0].Pinned()
 		if len(then) > 1 {
 			t.why = "the oldest of those that ran then; also: "
 			for _, i := range then[1:] {
@@ -109,7 +108,7 @@ func expected(ctx context.Context, s *store.Store, all []history.Interval) ([]ta
 				continue
 			}
 			out = append(out, target{
-				Subject: i.Subject, kind: i.Kind, from: f.Fact(drift.To), pinned: pinnedTo(seen[from]),
+				Subject: i.Subject, kind: i.Kind, from: f.Fact(drift.To), pinned: seen[from].Pinned(),
 				why: fmt.Sprintf("what ran before %s at %s", f.ID, f.Time.UTC().Format("2006-01-02T15:04:05Z")),
 			})
 			break
@@ -123,21 +122,6 @@ func sortTargets(all []target) {
 	slices.SortFunc(all, func(a, b target) int {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Workload.String(), b.Workload.String()), cmp.Compare(a.Container, b.Container))
 	})
-}
-
-// pinnedTo is the reference that names what was seen and nothing else: in the
-// repository by which the runtime knows the digest, with the tag for people. A
-// config digest cannot be pulled, and has none.
-func pinnedTo(seen history.Seen) string {
-	of, err := image.Parse(seen.DigestOf)
-	if seen.DigestOf == "" || err != nil {
-		return ""
-	}
-	name := of.Name()
-	if ref, err := image.Parse(seen.Reference); err == nil && ref.Name() == name {
-		name, _, _ = strings.Cut(seen.Reference, "@")
-	}
-	return name + "@" + seen.Digest
 }
 
 func writeRollback(w io.Writer, targets []target) error {

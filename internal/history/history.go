@@ -5,8 +5,10 @@
 package history
 
 import (
+	"strings"
 	"time"
 
+	"github.com/tagwarden/tagwarden/image"
 	"github.com/tagwarden/tagwarden/internal/event"
 	"github.com/tagwarden/tagwarden/internal/finding"
 )
@@ -182,4 +184,19 @@ type Alert struct {
 	ID string
 	// Text is what the sink is to write.
 	Text []byte
+}
+
+// Pinned is the reference that names what was seen and nothing else: in the
+// repository by which the runtime knows the digest, with the tag for people. A
+// config digest cannot be pulled, and has none.
+func (s *Seen) Pinned() string {
+	of, err := image.Parse(s.DigestOf)
+	if s.DigestOf == "" || err != nil {
+		return ""
+	}
+	name := of.Name()
+	if ref, err := image.Parse(s.Reference); err == nil && ref.Name() == name {
+		name, _, _ = strings.Cut(s.Reference, "@")
+	}
+	return name + "@" + s.Digest
 }

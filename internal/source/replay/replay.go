@@ -1,5 +1,6 @@
 // Package replay is the source that reads events from a recording:
-// JSON lines as "tagwarden watch -o events" writes them.
+// JSON lines as "tagwarden watch -o events" writes them, or others that can be
+// read as events.
 package replay
 
 import (
@@ -21,17 +22,26 @@ type Source struct {
 	name string
 	open func() (io.ReadCloser, error)
 	pace float64
+	// kind is what the recording is of, parse reads a line of it.
+	kind  string
+	parse func([]byte) (event.Event, error)
 }
 
 // New makes a source that reads what open gives. name is how messages call
 // the recording. pace is how fast the time of the recording passes: 1 is as
 // recorded, 2 twice as fast, 0 without any pause.
 func New(name string, pace float64, open func() (io.ReadCloser, error)) *Source {
-	return &Source{name: name, open: open, pace: pace}
+	return &Source{name: name, open: open, pace: pace, kind: "replay", parse: event.Parse}
+}
+
+// Of makes a source of lines of another kind, which parse reads. A line of which
+// it makes neither an event nor an error is passed over.
+func Of(kind, name string, parse func([]byte) (event.Event, error), open func() (io.ReadCloser, error)) *Source {
+	return &Source{name: name, open: open, kind: kind, parse: parse}
 }
 
 // String names the source for people.
-func (s *Source) String() string { return "replay " + s.name }
+func (s *Source) String() string { return s.kind + " " + s.name }
 
 // LineError is a line of a recording that is no event.
 type LineError struct {
@@ -62,7 +72,7 @@ func (s *Source) Watch(ctx context.Context, emit func(event.Event)) error {
 	for line := range lines.All(r) {
 		ev, err := event.Event(nil), line.Err
 		if err == nil {
-			ev, err = event.Parse(line.Text)
+			ev, err = s.parse(line.Text)
 		}
 		switch {
 		case ctx.Err() != nil:
@@ -73,6 +83,8 @@ func (s *Source) Watch(ctx context.Context, emit func(event.Event)) error {
 		case err != nil:
 			bad = append(bad, &LineError{s.name, line.Number, err})
 			continue
+		case ev == nil:
+			continue
 		case !s.wait(ctx, last, ev.At()):
 			return nil
 		}
@@ -80,7 +92,7 @@ func (s *Source) Watch(ctx context.Context, emit func(event.Event)) error {
 		emit(ev)
 	}
 	if skipped > 0 {
-		bad = append(bad, fmt.Errorf("%s: %d more lines are no events", s.name, skipped))
+		bad = append(bad, fmt.Errorf("%s: %d more lines could not be read", s.name, skipped))
 	}
 	return errors.Join(bad...)
 }
