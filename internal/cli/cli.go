@@ -72,6 +72,9 @@ func Main(ctx context.Context, args []string, env Env) int {
 		// What cobra itself finds is always about the command line; what our
 		// commands find has a status or is work that could not be done.
 		status = &statusError{exitFailed, err}
+		if cmd.ValidateFlagGroups() != nil || cmd.ValidateRequiredFlags() != nil {
+			status.status = exitUsage // Cobra gives these no type of their own.
+		}
 	}
 	if status.err != nil {
 		say(env, "tagwarden: %v\n", oneLine(err))

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -13,16 +12,13 @@ import (
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/sync/errgroup"
 
 	"github.com/tagwarden/tagwarden/falco"
-	"github.com/tagwarden/tagwarden/image"
 	"github.com/tagwarden/tagwarden/internal/drift"
 	"github.com/tagwarden/tagwarden/internal/engine"
 	"github.com/tagwarden/tagwarden/internal/event"
 	"github.com/tagwarden/tagwarden/internal/finding"
 	"github.com/tagwarden/tagwarden/internal/history"
-	"github.com/tagwarden/tagwarden/internal/policy"
 	"github.com/tagwarden/tagwarden/internal/source/kube"
 )
 
@@ -31,7 +27,8 @@ type driftFlags struct {
 	kubeconfig, context string
 	cluster, namespace  string
 	policy              string
-	preview             bool
+	live, preview       bool
+	pod, node           string
 	failOn              *string
 	output              *string
 	registry            *registryFlags
@@ -42,7 +39,7 @@ type driftFlags struct {
 func newDrift(env Env) *cobra.Command {
 	var f driftFlags
 	cmd := &cobra.Command{
-		Use:   "drift",
+		Use:   "drift [--cluster | --from FILE...]",
 		Short: "Look once whether what runs is still what was deployed",
 		Long: `Drift looks at the pods of a cluster, or at saved answers of kubectl, and
 reports revisions whose pods run different bytes, and bytes that changed without
@@ -52,28 +49,42 @@ It reads only. What nobody can tell is reported, too.
 With --from it needs no access to the cluster:
   kubectl get pods,replicasets,deployments,statefulsets,daemonsets,jobs,cronjobs,nodes -A -o json > dump.json
 
---preview asks the registries what each tag means now, and says which containers
-would come back with other bytes if their pod were started again.
+--preview asks the registries what each tag means now, looks at what the nodes
+keep under it, and says by the pull policy which containers would come back with
+other bytes if they, their pod or their node died now. --pod and --node choose.
 
 Exit status 1 when something at or above --fail-on was found, 3 when something
 could not be told.`,
 		Example: `  tagwarden drift
   tagwarden drift --from dump.json -o json
-  tagwarden drift --preview -n shop`,
-		Args: cobra.NoArgs,
+  tagwarden drift --preview -n shop
+  tagwarden drift --preview --node worker-3`,
+		Args: func(_ *cobra.Command, args []string) error {
+			if len(args) > 0 && len(f.from) == 0 {
+				return usage("%s: drift takes files with --from only", args[0])
+			}
+			return nil
+		},
 	}
 	flags := cmd.Flags()
 	flags.StringArrayVar(&f.from, "from", nil, "saved answers of \"kubectl get -o json\" instead of a cluster; - for stdin (may repeat)")
+	flags.BoolVar(&f.live, "cluster", false, "look at the cluster of the kubeconfig (the default)")
 	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig `file` (default $KUBECONFIG, ~/.kube/config, or the pod's service account)")
 	flags.StringVar(&f.context, "context", "", "context of the kubeconfig")
 	flags.StringVar(&f.cluster, "cluster-name", "", "`name` of the cluster in findings (default: the one in the kubeconfig)")
 	flags.StringVarP(&f.namespace, "namespace", "n", "", "one namespace only")
 	flags.StringVar(&f.policy, "policy", "", "policy `file` (default tagwarden.yaml, if it exists)")
 	flags.BoolVar(&f.preview, "preview", false, "what would come back different at the next start?")
+	flags.StringVar(&f.pod, "pod", "", "preview this `pod` alone: NAME or NAMESPACE/NAME")
+	flags.StringVar(&f.node, "node", "", "preview what runs on this `node` alone")
 	f.failOn = choiceFlag(cmd, "fail-on", "least severity that makes the exit status 1", "low", "none", "info", "medium", "high", "critical")
 	f.registry, f.offline, f.secrets = addRegistryFlags(cmd), offlineFlag(cmd), pullSecretsFlag(cmd)
 	f.output = outputFlag(cmd, "table", "json")
-	cmd.RunE = func(cmd *cobra.Command, _ []string) error { return f.run(cmd.Context(), env) }
+	cmd.MarkFlagsMutuallyExclusive("cluster", "from")
+	cmd.RunE = func(cmd *cobra.Command, args []string) error {
+		f.from = append(f.from, args...)
+		return f.run(cmd.Context(), env)
+	}
 	return cmd
 }
 
@@ -108,6 +119,12 @@ func dump(env Env, files []string, cluster string) *kube.Dump {
 }
 
 func (f *driftFlags) run(ctx context.Context, env Env) error {
+	switch {
+	case f.preview && *f.offline:
+		return usage("--preview asks registries; leave out --offline")
+	case !f.preview && f.pod+f.node != "":
+		return usage("--pod and --node choose what --preview shows; give that, too")
+	}
 	pol, err := loadPolicy(f.policy, env.Now())
 	if err != nil {
 		return err
@@ -135,10 +152,7 @@ func (f *driftFlags) run(ctx context.Context, env Env) error {
 		return err
 	}
 	if f.preview {
-		if *f.offline {
-			return usage("--preview asks registries; leave out --offline")
-		}
-		if err := seen.preview(ctx, asks, pol); err != nil {
+		if err := seen.preview(ctx, f, asks, pol); err != nil {
 			return err
 		}
 	}
@@ -177,8 +191,11 @@ func (f *driftFlags) status(seen *driftSink) error {
 
 // driftSink collects what one look found.
 type driftSink struct {
-	starts    []*event.Start
-	findings  []finding.Finding
+	starts   []*event.Start
+	nodes    map[string]*event.Node
+	findings []finding.Finding
+	// next is what --preview shows, nil without it.
+	next      []nextJSON
 	undecided []undecidedJSON
 	workloads map[string]bool
 }
@@ -195,12 +212,18 @@ type undecidedJSON struct {
 }
 
 func (d *driftSink) Event(e event.Event) error {
-	if s, ok := e.(*event.Start); ok {
-		d.starts = append(d.starts, s)
+	switch e := e.(type) {
+	case *event.Start:
+		d.starts = append(d.starts, e)
 		if d.workloads == nil {
 			d.workloads = map[string]bool{}
 		}
-		d.workloads[s.Namespace+" "+history.SubjectOf(s).Workload.String()] = true
+		d.workloads[e.Namespace+" "+history.SubjectOf(e).Workload.String()] = true
+	case *event.Node:
+		if d.nodes == nil {
+			d.nodes = map[string]*event.Node{}
+		}
+		d.nodes[e.Name] = e
 	}
 	return nil
 }
@@ -214,92 +237,6 @@ func (d *driftSink) Alert(s *event.Start, a falco.Alert) error {
 	return nil
 }
 
-// previewAtOnce is how many references are resolved at a time; the client has
-// limits for each registry.
-const previewAtOnce = 16
-
-// preview finds the tags that moved away from what runs.
-func (d *driftSink) preview(ctx context.Context, asks resolving, pol *policy.Policy) error {
-	type group struct {
-		history.Subject
-		reference, digest, platform string
-	}
-	groups := map[group]*event.Start{}
-	refs, sample := map[string]image.Reference{}, map[string]*event.Start{}
-	for _, s := range d.starts {
-		ref, known, err := s.Requested()
-		if err != nil || !known || ref.Pinned() || s.Digest == "" {
-			continue
-		}
-		refs[s.Reference], sample[s.Reference] = ref, s
-		groups[group{history.SubjectOf(s), s.Reference, s.Digest, s.Platform}] = s
-	}
-	now := make(map[string]image.Digest, len(refs))
-	failed := map[string]error{}
-	names := make([]string, 0, len(refs))
-	for name := range refs {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	got := make([]image.Digest, len(names))
-	errs := make([]error, len(names))
-	var all errgroup.Group
-	all.SetLimit(previewAtOnce)
-	for i, name := range names {
-		all.Go(func() error {
-			got[i], errs[i] = asks.For(sample[name]).Resolve(ctx, refs[name])
-			return nil
-		})
-	}
-	_ = all.Wait() // The errors are kept one by one.
-	for i, name := range names {
-		now[name], failed[name] = got[i], errs[i]
-	}
-	ids := image.NewIdentities()
-	for g, s := range groups {
-		gap := func(reason error) {
-			d.undecided = append(d.undecided, undecidedJSON{s.Namespace, s.Workload.String(), s.Pod, s.Container, s.Reference, s.Digest, reason.Error()})
-		}
-		if err := failed[g.reference]; err != nil {
-			gap(err)
-			continue
-		}
-		to, on := now[g.reference], platformOf(s)
-		running, err := image.ParseDigest(s.Digest)
-		if err != nil {
-			gap(err)
-			continue
-		}
-		var learn error
-		for _, ask := range ids.Unknown(running, to, on) {
-			contents, err := asks.For(s).Content(ctx, refs[g.reference], ask, on)
-			for _, c := range contents {
-				ids.Add(c)
-			}
-			learn = errors.Join(learn, err)
-		}
-		f, relation := drift.TagMoved(s, to.String(), []string{s.Pod}, pol.Production(s.Namespace), ids)
-		switch relation {
-		case image.Different:
-			d.findings = append(d.findings, f)
-		case image.CannotTell:
-			gap(fmt.Errorf("the tag is %s now, and it cannot be told whether these are other bytes: %w", drift.Short(to.String()), cmp.Or(learn, errors.New("nobody knows the digests"))))
-		}
-	}
-	slices.SortFunc(d.undecided, func(a, b undecidedJSON) int {
-		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Workload, b.Workload), cmp.Compare(a.Container, b.Container), cmp.Compare(a.Pod, b.Pod))
-	})
-	return ctx.Err()
-}
-
-func platformOf(s *event.Start) image.Platform {
-	p, err := image.ParsePlatform(s.Platform)
-	if err != nil {
-		return image.Platform{}
-	}
-	return p
-}
-
 func (d *driftSink) json(w io.Writer) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
@@ -308,9 +245,10 @@ func (d *driftSink) json(w io.Writer) error {
 		Schema    string            `json:"schema"`
 		Findings  []finding.Finding `json:"findings"`
 		Undecided []undecidedJSON   `json:"undecided"`
+		Preview   []nextJSON        `json:"preview,omitempty"`
 		Summary   map[string]int    `json:"summary"`
 	}{
-		"tagwarden.drift/v1", append([]finding.Finding{}, d.findings...), append([]undecidedJSON{}, d.undecided...),
+		"tagwarden.drift/v1", append([]finding.Finding{}, d.findings...), append([]undecidedJSON{}, d.undecided...), d.next,
 		map[string]int{"workloads": len(d.workloads), "containers": len(d.starts), "findings": len(d.findings), "undecided": len(d.undecided)},
 	})
 }
@@ -334,6 +272,9 @@ func (d *driftSink) table(w io.Writer) error {
 		fmt.Fprintf(&b, "\n%s  %s\n", f.ID, f.ID.Title())
 		wrap(&b, "  ", 100, f.Message+".")
 		wrap(&b, "  ", 100, "To do: "+f.Fix)
+	}
+	if err := d.nextTable(&b); err != nil {
+		return err
 	}
 	for _, u := range d.undecided {
 		fmt.Fprintf(&b, "\nnot known  %s/%s, container %s, pod %s, image %s\n", u.Namespace, u.Workload, u.Container, u.Pod, u.Image)

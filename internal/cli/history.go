@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -99,7 +100,7 @@ changed. Nothing is changed by it.`,
 		}
 		defer func() { err = errors.Join(err, s.Close()) }()
 		if f.rollback {
-			return rollBack(cmd.Context(), env, s, q, f.at != "")
+			return rollBack(cmd.Context(), env, s, q, f.at != "", *f.output)
 		}
 		return printHistory(cmd.Context(), env, s, q, *f.output)
 	}
@@ -112,6 +113,7 @@ var kinds = map[string]string{
 	"sts": "StatefulSet", "statefulset": "StatefulSet", "statefulsets": "StatefulSet",
 	"ds": "DaemonSet", "daemonset": "DaemonSet", "daemonsets": "DaemonSet",
 	"rs": "ReplicaSet", "replicaset": "ReplicaSet", "replicasets": "ReplicaSet",
+	"rc": "ReplicationController", "replicationcontroller": "ReplicationController", "replicationcontrollers": "ReplicationController",
 	"job": "Job", "jobs": "Job", "cj": "CronJob", "cronjob": "CronJob", "cronjobs": "CronJob", "rollout": "Rollout", "rollouts": "Rollout",
 }
 
@@ -223,6 +225,17 @@ type revisionJSON struct {
 	Name       string            `json:"name"`
 	First      time.Time         `json:"first"`
 	Deployment *event.Deployment `json:"deployment,omitempty"`
+	// ImagesChanged is whether it asks for other images than the revision
+	// before it; absent where that is not known.
+	ImagesChanged *bool             `json:"imagesChanged,omitempty"`
+	Images        []imageChangeJSON `json:"images,omitempty"`
+}
+
+// imageChangeJSON is a reference that a revision asks for, and the one before.
+type imageChangeJSON struct {
+	Container string `json:"container"`
+	From      string `json:"from,omitempty"`
+	To        string `json:"to"`
 }
 
 // intervals reads the intervals of a query, the oldest last.
@@ -252,21 +265,114 @@ func printHistory(ctx context.Context, env Env, s *store.Store, q history.Query,
 			return err
 		}
 	}
+	deployments, err := deploymentsOf(ctx, s, all, revisions)
+	if err != nil {
+		return err
+	}
 	findings, err := findingsOf(ctx, s, all, q)
 	if err != nil {
 		return err
 	}
 	if output == "json" {
-		return writeHistoryJSON(env.Stdout, all, revisions, findings)
+		return writeHistoryJSON(env.Stdout, all, deployments, findings)
 	}
 	if len(all) == 0 {
-		say(env, "tagwarden: the history has nothing of that\n")
+		say(env, "tagwarden: the history has nothing of that%s\n", elsewhere(q))
 		return nil
 	}
 	if q.Limit > 0 && len(all) == q.Limit {
 		say(env, "tagwarden: only the first %d lines; --limit 0 shows all\n", q.Limit)
 	}
-	return writeHistory(env.Stdout, all, revisions, findings, env.Now())
+	// Who asks for a time wants the exact digests.
+	return writeHistory(env.Stdout, all, deployments, findings, env.Now(), !q.To.IsZero())
+}
+
+// elsewhere is where to look when a query selects nothing.
+func elsewhere(q history.Query) string {
+	switch {
+	case q.Pod != "":
+		return "; of pods that are gone it keeps the first of each digest, so ask for the workload"
+	case q.Repository != "":
+		return "; it was taken for the image " + q.Repository + ", and a workload is written deploy/NAME or NAMESPACE/deploy/NAME"
+	case q.Workload != "" && q.Namespace != "":
+		return "; namespace " + q.Namespace + " alone: tagwarden history ns/" + q.Namespace
+	}
+	return ""
+}
+
+// deploymentsOf says of revisions whether they brought other images than those
+// before them, or something else, as "kubectl rollout restart" does.
+func deploymentsOf(ctx context.Context, s *store.Store, all []history.Interval, revisions []history.Revision) ([]revisionJSON, error) {
+	type workload struct {
+		cluster, namespace string
+		event.Workload
+	}
+	asked := map[history.Subject]bool{}
+	// What each container of a workload asked for, in the order of the time.
+	requests := map[workload][]request{}
+	for i := range all {
+		of := all[i].Subject
+		if asked[of] || all[i].Kind == event.Ephemeral || len(revisions) == 0 {
+			continue
+		}
+		asked[of] = true
+		seen, err := s.Seen(ctx, of)
+		if err != nil {
+			return nil, err
+		}
+		w := workload{of.Cluster, of.Namespace, of.Workload}
+		for _, x := range seen {
+			requests[w] = append(requests[w], request{of.Container, x.Revision, x.Reference, x.First})
+		}
+	}
+	out := make([]revisionJSON, 0, len(revisions))
+	for i := range revisions {
+		r := &revisions[i]
+		x := revisionJSON{Cluster: r.Cluster, Namespace: r.Namespace, Workload: r.Workload, Name: r.Name, First: r.First, Deployment: r.Deployment}
+		x.Images, x.ImagesChanged = imagesOf(requests[workload{r.Cluster, r.Namespace, r.Workload}], r.Name)
+		out = append(out, x)
+	}
+	return out, nil
+}
+
+// request is what a container of a revision asked for, since when.
+type request struct {
+	container, revision, reference string
+	first                          time.Time
+}
+
+// imagesOf compares what a revision asks for with the revision before it. What
+// is not known of either is left out; changed is nil where nothing is known.
+func imagesOf(requests []request, revision string) (images []imageChangeJSON, changed *bool) {
+	firsts := map[string]time.Time{}
+	asks := map[string]map[string]string{}
+	for _, r := range requests {
+		if at, ok := firsts[r.revision]; !ok || r.first.Before(at) {
+			firsts[r.revision] = r.first
+		}
+		if asks[r.revision] == nil {
+			asks[r.revision] = map[string]string{}
+		}
+		asks[r.revision][r.container] = r.reference
+	}
+	before := ""
+	for name, at := range firsts {
+		if at.Before(firsts[revision]) && (before == "" || at.After(firsts[before])) {
+			before = name
+		}
+	}
+	if before == "" {
+		return nil, nil
+	}
+	differs := false
+	for _, container := range slices.Sorted(maps.Keys(asks[revision])) {
+		was, now := asks[before][container], asks[revision][container]
+		if was != now {
+			differs = true
+			images = append(images, imageChangeJSON{container, was, now})
+		}
+	}
+	return images, &differs
 }
 
 // findingsOf are the findings about the subjects of intervals, within the time
@@ -294,18 +400,14 @@ func findingsOf(ctx context.Context, s *store.Store, all []history.Interval, q h
 	return out, nil
 }
 
-func writeHistoryJSON(w io.Writer, all []history.Interval, revisions []history.Revision, findings []finding.Finding) error {
-	out := historyJSON{Schema: "tagwarden.history/v1", Intervals: []intervalJSON{}, Revisions: []revisionJSON{}, Findings: findings}
+func writeHistoryJSON(w io.Writer, all []history.Interval, revisions []revisionJSON, findings []finding.Finding) error {
+	out := historyJSON{Schema: "tagwarden.history/v1", Intervals: []intervalJSON{}, Revisions: revisions, Findings: findings}
 	for i := range all {
 		x := &all[i]
 		out.Intervals = append(out.Intervals, intervalJSON{
 			x.Cluster, x.Namespace, x.Workload, x.Container, x.Kind, x.Revision, x.Reference, x.Digest, x.DigestOf, x.Platform,
 			x.First, x.Last, x.Running, x.Starts, x.Paused, x.Nodes, x.Pod,
 		})
-	}
-	for i := range revisions {
-		r := &revisions[i]
-		out.Revisions = append(out.Revisions, revisionJSON{r.Cluster, r.Namespace, r.Workload, r.Name, r.First, r.Deployment})
 	}
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
@@ -321,7 +423,11 @@ func stamp(t time.Time, in *time.Location) string {
 	return t.In(in).Format("2006-01-02 15:04:05")
 }
 
-func writeHistory(w io.Writer, all []history.Interval, revisions []history.Revision, findings []finding.Finding, now time.Time) error {
+func writeHistory(w io.Writer, all []history.Interval, revisions []revisionJSON, findings []finding.Finding, now time.Time, exact bool) error {
+	digest := drift.Short
+	if exact {
+		digest = func(d string) string { return d }
+	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(tw, "NAMESPACE\tWORKLOAD\tCONTAINER\tREVISION\tIMAGE\tDIGEST\tFROM\tUNTIL\tSTARTS")
 	for i := range all {
@@ -334,7 +440,7 @@ func writeHistory(w io.Writer, all []history.Interval, revisions []history.Revis
 			until += " (with pauses)"
 		}
 		fmt.Fprintf(tw, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\n", x.Namespace, x.Workload, x.Container, x.Revision,
-			cmp.Or(x.Reference, "-"), cmp.Or(drift.Short(x.Digest), "-"), stamp(x.First, now.Location()), until, x.Starts)
+			cmp.Or(x.Reference, "-"), cmp.Or(digest(x.Digest), "-"), stamp(x.First, now.Location()), until, x.Starts)
 	}
 	if err := tw.Flush(); err != nil {
 		return err
@@ -354,6 +460,15 @@ func writeHistory(w io.Writer, all []history.Interval, revisions []history.Revis
 				}
 			}
 			fmt.Fprintf(&b, "  %s  %s/%s  revision %s%s\n", stamp(at, now.Location()), r.Namespace, r.Workload, r.Name, by)
+			switch {
+			case r.ImagesChanged == nil:
+			case !*r.ImagesChanged:
+				b.WriteString("    the same image text as before: something else was changed, or it was a restart\n")
+			default:
+				for _, i := range r.Images {
+					fmt.Fprintf(&b, "    %s: %s, before %s\n", i.Container, i.To, cmp.Or(i.From, "none"))
+				}
+			}
 		}
 	}
 	if len(findings) > 0 {
@@ -364,7 +479,9 @@ func writeHistory(w io.Writer, all []history.Interval, revisions []history.Revis
 			wrap(&b, "    ", 100, f.Message+".")
 		}
 	}
-	b.WriteString("\nDigests are cut short; -o json has them whole.\n")
+	if !exact {
+		b.WriteString("\nDigests are cut short; --at and -o json have them whole.\n")
+	}
 	_, err := io.WriteString(w, b.String())
 	return err
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"os/exec"
 	"slices"
 	"strconv"
@@ -43,7 +44,7 @@ func startRegistry(env *testscript.Env) *scriptRegistry {
 
 // registryCommand is the command "registry" of scripts:
 //
-//	registry image REPOSITORY[:TAG] OS/ARCHITECTURE CONTENT
+//	registry image REPOSITORY[:TAG] OS/ARCHITECTURE CONTENT [NAME]    the digest goes into $NAME
 //	registry index REPOSITORY[:TAG] OS/ARCHITECTURE=CONTENT...
 //	registry layers REPOSITORY[:TAG] CONFIG LAYER...    CONFIG is a file of JSON, LAYER one of lines as [layerOf] reads them
 //	registry deny REPOSITORY
@@ -59,9 +60,12 @@ func registryCommand(ts *testscript.TestScript, neg bool, args []string) {
 		return reg.Image(repository, tag, os, architecture, content)
 	}
 	switch what, args := args[0], args[1:]; {
-	case what == "image" && len(args) == 3:
+	case what == "image" && (len(args) == 3 || len(args) == 4):
 		repository, tag, _ := strings.Cut(args[0], ":")
-		image(repository, tag, args[1], args[2])
+		pushed := image(repository, tag, args[1], args[2])
+		if len(args) == 4 {
+			ts.Setenv(args[3], pushed.Digest)
+		}
 	case what == "index" && len(args) > 1:
 		repository, tag, _ := strings.Cut(args[0], ":")
 		var images []registrytest.Pushed
@@ -115,6 +119,17 @@ func layerOf(ts *testscript.TestScript, text string) []byte {
 		entries = append(entries, registrytest.File(name, mode, body))
 	}
 	return registrytest.Tar(entries...)
+}
+
+// expandCommand is the command "expand FILE..." of scripts: it puts the values of
+// variables, written ${NAME}, into files.
+func expandCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: expand FILE...")
+	}
+	for _, name := range args {
+		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(os.Expand(ts.ReadFile(name), ts.Getenv)), 0o600))
+	}
 }
 
 // statusCommand is the command "status N PROGRAM [ARG...]" of scripts: it runs

@@ -77,6 +77,7 @@ func TestScripts(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"expand":   expandCommand,
 			"registry": registryCommand,
 			"sarif":    sarifCommand,
 			"status":   statusCommand,

@@ -6,6 +6,7 @@
 package event
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/tagwarden/tagwarden/image"
@@ -172,13 +173,23 @@ type Node struct {
 	Platform string
 	// Runtime is the runtime's name, such as containerd or cri-o.
 	Runtime string
-	// Tags has, for each tag that the node keeps an image under, a digest of
-	// that image. It need not be all tags.
+	// Tags has, for each tag that the node keeps an image under, as [NodeTag]
+	// writes it, a digest of that image. It need not be all tags.
 	Tags map[string]string
 	// Images has, for each image on the node, the digests by which the
 	// runtime knows it: they all name the same bytes, and those of two images
 	// name different ones. It need not be all images.
 	Images [][]string
+}
+
+// NodeTag is how [Node.Tags] has the tag of a reference: with its registry, and
+// latest where it names none. It is "" for what has no tag.
+func NodeTag(reference string) string {
+	ref, err := image.Parse(reference)
+	if err != nil || ref.Pinned() {
+		return ""
+	}
+	return ref.Name() + ":" + cmp.Or(ref.Tag(), "latest")
 }
 
 // Synced says that a source has reported everything that ran when it began,

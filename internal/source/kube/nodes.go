@@ -100,8 +100,8 @@ func (n *nodes) see(obj any) {
 		}
 		e.Images = append(e.Images, d)
 		for _, name := range names {
-			if !strings.Contains(name, "@") {
-				e.Tags[name] = d[0]
+			if tag := event.NodeTag(name); tag != "" {
+				e.Tags[tag] = d[0]
 			}
 		}
 	}
