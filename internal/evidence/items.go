@@ -237,13 +237,16 @@ func (c *container) pusher() []triage.Item {
 		}
 		return append(known, all...)
 	}
-	if gap := c.pushGap(last, running); gap != "" {
-		// One who is known does not speak for a push that nobody told of.
+	gap := c.pushGap(last, running)
+	if gap != "" || slices.ContainsFunc(known, func(i triage.Item) bool { return i.Is == triage.Unknown }) {
+		// One who is known does not speak for another push.
 		for i := range known {
 			if known[i].Is == triage.Known {
 				known[i].Is = ""
 			}
 		}
+	}
+	if gap != "" {
 		known = append(known, missing(triage.Pusher, gap))
 	}
 	return append(known, all...)
