@@ -56,6 +56,9 @@ type watchFlags struct {
 	offline    *bool
 	secrets    *bool
 	retain     string
+	alerts     []string
+	falcoAddr  string
+	falcoToken string
 	pushAddr   string
 	pushToken  string
 }
@@ -74,6 +77,8 @@ once:
               on pods)
   containerd  the containers of this node, through containerd's socket; what a
               node cannot know stays empty
+  falco       the containers that alerts of a Falco tell of, which runs already:
+              from files or stdin, or sent by its http_output or by falcosidekick
   replay      container starts from files or stdin, as "-o events" writes them
 
 Output formats:
@@ -102,8 +107,8 @@ Ctrl-C ends the watch with a summary on stderr.`,
 		Args: cobra.NoArgs,
 	}
 	flags := cmd.Flags()
-	flags.StringArrayVar(&f.sources, "source", []string{"kube"}, "where starts come from: kube, containerd, replay (may repeat)")
-	complete(cmd, "source", "kube", "containerd", "replay")
+	flags.StringArrayVar(&f.sources, "source", []string{"kube"}, "where starts come from: kube, containerd, falco, replay (may repeat)")
+	complete(cmd, "source", "kube", "containerd", "falco", "replay")
 	flags.StringArrayVarP(&f.rules, "rules", "r", nil, "Falco rules `file`, or a folder of them, instead of the built-in rules (may repeat)")
 	flags.StringVar(&f.policy, "policy", "", "policy `file` (default tagwarden.yaml, if it exists)")
 	f.matching = choiceFlag(cmd, "rule-matching", "alert on the first rule that matches a start, or on all", "first", "all")
@@ -114,6 +119,9 @@ Ctrl-C ends the watch with a summary on stderr.`,
 	flags.StringVar(&f.retain, "retain", "", "drop history that ended longer ago than this `time`, such as 90d; what still runs is kept (default: keep all)")
 	flags.DurationVar(&f.checkTags, "check-tags", time.Hour, "how often the references that run are resolved anew, to find tags that moved; 0 never")
 	f.registry, f.offline, f.secrets = addRegistryFlags(cmd), offlineFlag(cmd), pullSecretsFlag(cmd)
+	flags.StringArrayVar(&f.alerts, "falco-alerts", nil, "`file` of Falco's alerts as JSON lines for the falco source, - for stdin (may repeat)")
+	flags.StringVar(&f.falcoAddr, "listen-falco", "", "take Falco's alerts at this `address`, such as 127.0.0.1:2802, for the falco source")
+	flags.StringVar(&f.falcoToken, "falco-token-file", "", "`file` with the token that alerts must have (default $TAGWARDEN_FALCO_TOKEN)")
 	flags.StringVar(&f.pushAddr, "listen-pushes", "", "take registries' webhooks at this `address`, such as 127.0.0.1:2801")
 	flags.StringVar(&f.pushToken, "push-token-file", "", "`file` with the token that webhooks must have (default $TAGWARDEN_PUSH_TOKEN)")
 	flags.BoolVarP(&f.quiet, "quiet", "q", false, "no status line and no summary")
@@ -156,7 +164,7 @@ func (f *watchFlags) run(ctx context.Context, env Env) (err error) {
 	for _, f := range pol.Expiring(env.Now()) {
 		log.WarnContext(ctx, "exception ends or has ended", "finding", f.ID, "detail", f.Message)
 	}
-	sources, err := f.open(env, log)
+	sources, err := f.open(ctx, env, log)
 	if err != nil {
 		return err
 	}
@@ -311,7 +319,7 @@ func (f *watchFlags) reload(ctx context.Context, env Env, e *engine.Engine, log 
 }
 
 // open makes the sources that were asked for.
-func (f *watchFlags) open(env Env, log *slog.Logger) ([]engine.Source, error) {
+func (f *watchFlags) open(ctx context.Context, env Env, log *slog.Logger) ([]engine.Source, error) {
 	names := slices.Clone(f.sources)
 	slices.Sort(names)
 	if again := slices.Compact(slices.Clone(names)); len(again) != len(names) {
@@ -319,6 +327,9 @@ func (f *watchFlags) open(env Env, log *slog.Logger) ([]engine.Source, error) {
 	}
 	if len(f.events) > 0 && !slices.Contains(names, "replay") {
 		return nil, usage("--events is for --source replay")
+	}
+	if (len(f.alerts) > 0 || f.falcoAddr != "") && !slices.Contains(names, "falco") {
+		return nil, usage("--falco-alerts and --listen-falco are for --source falco")
 	}
 	if f.pace < 0 {
 		return nil, usage("--pace %v: want 0 or more", f.pace)
@@ -345,8 +356,14 @@ func (f *watchFlags) open(env Env, log *slog.Logger) ([]engine.Source, error) {
 			for _, file := range f.events {
 				all = append(all, replaySource(env, file, f.pace))
 			}
+		case "falco":
+			from, err := f.falcoSources(ctx, env, log)
+			if err != nil {
+				return nil, err
+			}
+			all = append(all, from...)
 		default:
-			return nil, usage("unknown source %q; want kube, containerd or replay", name)
+			return nil, usage("unknown source %q; want kube, containerd, falco or replay", name)
 		}
 	}
 	return all, nil
