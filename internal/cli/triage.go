@@ -21,6 +21,7 @@ import (
 	"github.com/tagwarden/tagwarden/internal/evidence"
 	"github.com/tagwarden/tagwarden/internal/finding"
 	"github.com/tagwarden/tagwarden/internal/history"
+	"github.com/tagwarden/tagwarden/internal/imagediff"
 	"github.com/tagwarden/tagwarden/internal/pushes"
 	"github.com/tagwarden/tagwarden/internal/registry"
 	"github.com/tagwarden/tagwarden/internal/source/falcoalert"
@@ -262,8 +263,33 @@ func (f *triageFlags) ask(g *evidence.Gatherer, con *console, cluster *kube.Sour
 	g.Config = func(ctx context.Context, repository image.Reference, d image.Digest) ([]byte, error) {
 		return imageConfig(ctx, client, repository, d)
 	}
+	g.Diff = func(ctx context.Context, from, to image.Reference, on image.Platform) (string, error) {
+		return whatChanged(ctx, client, from, to, on)
+	}
 	g.Pushes = func(ref image.Reference) (pushes.Source, bool) { return pushes.For(ref, config) }
 	return nil
+}
+
+// maxChanges is how many differences a report has.
+const maxChanges = 6
+
+// whatChanged says in a line what differs between two images.
+func whatChanged(ctx context.Context, client *registry.Client, from, to image.Reference, on image.Platform) (string, error) {
+	diff, err := imagediff.Compare(ctx, client, from, to, imagediff.Options{Platform: on})
+	if err != nil {
+		return "", err
+	}
+	var changes []string
+	for _, h := range diff.Highlight(maxChanges) {
+		changes = append(changes, h.String())
+	}
+	switch {
+	case len(changes) > 0:
+		return strings.Join(changes, "; "), nil
+	case diff.Same:
+		return "nothing", nil
+	}
+	return "nothing that could be told; see tagwarden image diff", nil
 }
 
 // maxConfig is the largest config of an image that is read, in bytes.

@@ -377,7 +377,7 @@ func (c *container) digest() triage.Item {
 			return i
 		}
 	case drift.Unknown:
-		return missing(triage.Digest, cmp.Or(c.verdict.Reason, "the digests could not be compared"))
+		return missing(triage.Digest, c.open("the digests could not be compared"))
 	}
 	if len(c.approved) > 0 && !c.verdict.Open {
 		i.Is = triage.Approved
@@ -385,7 +385,7 @@ func (c *container) digest() triage.Item {
 		return i
 	}
 	if c.verdict.Open {
-		return missing(triage.Digest, cmp.Or(c.verdict.Reason, "what ran before could not be compared"))
+		return missing(triage.Digest, c.open("what ran before could not be compared"))
 	}
 	if why := c.unanchored(); why != "" {
 		return missing(triage.Digest, why)
@@ -402,6 +402,19 @@ func (c *container) digest() triage.Item {
 		value("what the revision has run since it was deployed")
 	}
 	return i
+}
+
+// open says why digests could not be compared: what is not known of them, and
+// what the registry had to say when it was asked.
+func (c *container) open(otherwise string) string {
+	why := cmp.Or(strings.ReplaceAll(c.verdict.Reason, "\n", "; "), otherwise)
+	switch {
+	case c.Resolver == nil:
+		why += "; " + errOffline.Error()
+	case c.claimsErr != nil && !strings.Contains(why, oneLine(c.claimsErr)):
+		why += "; " + oneLine(c.claimsErr)
+	}
+	return why
 }
 
 // unanchored says why the first that is known of a revision need not be what was
