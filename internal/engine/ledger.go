@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unique"
 
 	"github.com/tagwarden/tagwarden/image"
 	"github.com/tagwarden/tagwarden/internal/drift"
@@ -46,6 +47,8 @@ type subject struct {
 	approvedAt time.Time
 	// idle is how often it stands in the ledger's list of these.
 	idle int
+	// deployment is the newest that was seen.
+	deployment *event.Deployment
 }
 
 // approvedFor is how long baselines are taken for what they were.
@@ -208,17 +211,20 @@ func (l *ledger) subject(ctx context.Context, of history.Subject) (*subject, err
 
 // add notes a start.
 func (l *ledger) add(sub *subject, s *event.Start) *living {
-	c := &living{start: s, subject: sub}
-	l.live[s.ContainerID] = c
-	if s.Digest == "" {
+	c := &living{subject: sub}
+	if s.Digest != "" {
+		c.seen = sub.note(s)
+	}
+	c.start = c.kept(s)
+	l.live[c.start.ContainerID] = c
+	if c.seen == nil {
 		return c
 	}
-	c.seen = sub.note(s)
 	if sub.running[c.seen] == nil {
 		sub.running[c.seen] = &group{members: map[string]*living{}}
 	}
 	sub.running[c.seen].add(c)
-	key := podContainer{s.PodUID, s.Container}
+	key := podContainer{c.start.PodUID, c.start.Container}
 	if _, ok := l.before[key]; !ok {
 		if len(l.beforeRing) < pods {
 			l.beforeRing = append(l.beforeRing, key)
@@ -229,8 +235,41 @@ func (l *ledger) add(sub *subject, s *event.Start) *living {
 		}
 	}
 	c.previous = l.before[key]
-	l.before[key] = s.Digest
+	l.before[key] = c.start.Digest
 	return c
+}
+
+// kept is what is kept of a start as long as its container runs, with the texts
+// that many have in common only once: on a large cluster, this is most of the
+// memory. Labels, names of the runtime and what rules ask for are left out.
+func (c *living) kept(s *event.Start) *event.Start {
+	sub := c.subject
+	k := &event.Start{
+		Time: s.Time, Source: unique.Make(s.Source).Value(), Existing: s.Existing,
+		Cluster: sub.Cluster, Node: unique.Make(s.Node).Value(), Namespace: sub.Namespace, Pod: s.Pod, PodUID: s.PodUID,
+		Container: sub.Container, Kind: s.Kind, ContainerID: s.ContainerID, PullPolicy: unique.Make(s.PullPolicy).Value(),
+		PullSecrets: s.PullSecrets, Workload: s.Workload, Revision: s.Revision, Platform: s.Platform,
+		Reference: s.Reference, Image: s.Image, Digest: s.Digest, DigestOf: s.DigestOf,
+	}
+	if s.Workload != (event.Workload{}) {
+		k.Workload = sub.Workload
+	}
+	if seen := c.seen; seen != nil {
+		k.Platform, k.Reference, k.Digest, k.DigestOf = seen.Platform, seen.Reference, seen.Digest, unique.Make(s.DigestOf).Value()
+		if k.Revision != "" {
+			k.Revision = seen.Revision
+		}
+	}
+	if k.Reference != "" {
+		k.Image = "" // It is asked for only where the reference is not known.
+	}
+	if d := s.Deployment; d != nil {
+		if sub.deployment == nil || *sub.deployment != *d {
+			sub.deployment = d
+		}
+		k.Deployment = sub.deployment
+	}
+	return k
 }
 
 // note finds the sighting that a start belongs to, or makes it.
@@ -316,7 +355,7 @@ func (l *ledger) confirm(s *event.Start) bool {
 		return false
 	}
 	if c.start.Source == fromHistory {
-		c.start = s // It says more than the history keeps.
+		c.start = c.kept(s) // It says more than the history keeps.
 	}
 	return true
 }

@@ -257,13 +257,17 @@ type foundPod struct {
 func findPod(ctx context.Context, tx *sql.Tx, q history.Query) (found foundPod, err error) {
 	const subjects = ` JOIN subject u ON u.id = s.subject` + workloadOf + ` ON l.id = u.workload JOIN word wk ON wk.id = l.kind`
 	uid := packUID(q.Pod)
-	among := func(query, term string) ([]int64, error) {
+	among := func(query, term string, args ...any) ([]int64, error) {
 		var c condition
-		c.add(term, q.Pod, uid)
+		c.add(term, args...)
 		c.subject(q)
 		return numbers(tx.QueryContext(ctx, c.query(query, ""), c.args...))
 	}
-	found.intervals, err = among(`SELECT DISTINCT r.interval FROM running r JOIN interval s ON s.id = r.interval`+subjects, "(r.pod = ? OR r.pod_uid = ?)")
+	// Names have an index, uids have not.
+	const running = `SELECT DISTINCT r.interval FROM running r JOIN interval s ON s.id = r.interval` + subjects
+	if found.intervals, err = among(running, "r.pod = ?", q.Pod); err == nil && len(found.intervals) == 0 {
+		found.intervals, err = among(running, "r.pod_uid = ?", uid)
+	}
 	if err != nil {
 		return found, err
 	}
@@ -274,7 +278,7 @@ func findPod(ctx context.Context, tx *sql.Tx, q history.Query) (found foundPod, 
 		return found, err
 	}
 	for _, table := range []string{"seen", "interval"} {
-		more, err := among(`SELECT DISTINCT u.workload FROM `+table+` s`+subjects, "(s.pod = ? OR s.pod_uid = ?)")
+		more, err := among(`SELECT DISTINCT u.workload FROM `+table+` s`+subjects, "(s.pod = ? OR s.pod_uid = ?)", q.Pod, uid)
 		if err != nil {
 			return found, err
 		}

@@ -86,6 +86,12 @@ func history(t *testing.T, tagwarden, store string) {
 	if len(before.Intervals) != 1 || before.Intervals[0].Digest != all.Intervals[0].Digest {
 		t.Errorf("at %s ran %+v, want %s alone", all.Intervals[0].First, before.Intervals, all.Intervals[0].Digest)
 	}
+	// After the attack both run: the replica that was not replaced, and the
+	// one that was.
+	after := ask("--at", all.Intervals[1].First)
+	if len(after.Intervals) != 2 || after.Intervals[1].Digest != all.Intervals[1].Digest {
+		t.Errorf("at %s ran %+v, want both digests", all.Intervals[1].First, after.Intervals)
+	}
 	rollback, err := exec.CommandContext(t.Context(), tagwarden, "history", "silent-replacement/deploy/api", "--store", store, "--rollback").Output()
 	if err != nil || !strings.Contains(string(rollback), "set image deployment/api api=lab/silent-replacement:latest@"+all.Intervals[0].Digest) {
 		t.Errorf("rollback: %v\n%s", err, rollback)

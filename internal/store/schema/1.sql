@@ -117,6 +117,7 @@ CREATE TABLE running (
   node      INTEGER NOT NULL REFERENCES word,
   PRIMARY KEY (cluster, container)
 ) STRICT, WITHOUT ROWID;
+CREATE INDEX running_pod ON running (pod);
 
 -- Containers that ended of late, so that none counts twice. id is a hash of
 -- cluster and container id. state: 0 an end without its start, 1 ended,
