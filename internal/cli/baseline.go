@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"bufio"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -22,6 +23,7 @@ import (
 	"github.com/tagwarden/tagwarden/internal/event"
 	"github.com/tagwarden/tagwarden/internal/history"
 	"github.com/tagwarden/tagwarden/internal/lines"
+	"github.com/tagwarden/tagwarden/internal/lockfile"
 	"github.com/tagwarden/tagwarden/internal/store"
 )
 
@@ -264,12 +266,14 @@ func newBaselineExport(env Env) *cobra.Command {
 func newBaselineImport(env Env) *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "import FILE",
-		Short: "Add approved digests from an export",
-		Long: `Import adds the baselines of a file that "tagwarden baseline export" wrote, - for
-stdin. What the store has already is left as it is. If a line is none, nothing is
-added.`,
-		Example: `  tagwarden baseline import baselines.jsonl --store other.db`,
-		Args:    cobra.ExactArgs(1),
+		Short: "Add approved digests from an export or a lock file",
+		Long: `Import adds the baselines of a file that "tagwarden baseline export" wrote, or
+what "tagwarden pin" keeps in a lock file: each of its digests is then expected
+wherever its reference runs. - is for stdin. What the store has already is left as
+it is. If a line is none, nothing is added.`,
+		Example: `  tagwarden baseline import baselines.jsonl --store other.db
+  tagwarden baseline import tagwarden.lock --store watch.db`,
+		Args: cobra.ExactArgs(1),
 	}
 	path := storeFlag(cmd, "")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -303,8 +307,8 @@ added.`,
 	return cmd
 }
 
-// readBaselines reads an export. A line that is none is an error with its
-// place.
+// readBaselines reads an export or a lock file. A line that is none is an error
+// with its place.
 func readBaselines(env Env, name string) ([]history.Baseline, error) {
 	in := env.Stdin
 	if name != "-" {
@@ -315,8 +319,12 @@ func readBaselines(env Env, name string) ([]history.Baseline, error) {
 		defer f.Close()
 		in = f
 	}
+	peek := bufio.NewReader(in)
+	if begin, err := peek.Peek(len(lockfile.Header)); err == nil && string(begin) == lockfile.Header {
+		return lockBaselines(peek, name)
+	}
 	var all []history.Baseline
-	for line := range lines.All(in) {
+	for line := range lines.All(peek) {
 		b, err := history.Baseline{}, line.Err
 		if err == nil {
 			b, err = parseBaseline(line.Text)
@@ -325,6 +333,37 @@ func readBaselines(env Env, name string) ([]history.Baseline, error) {
 			return nil, fmt.Errorf("%s:%d: %w", name, line.Number, err)
 		}
 		all = append(all, b)
+	}
+	return all, nil
+}
+
+// lockBaselines are the lines of a lock file. GitHub actions run in no cluster and
+// are left out. A lock file has the tag latest where a pod may have none.
+func lockBaselines(in io.Reader, name string) ([]history.Baseline, error) {
+	data, err := io.ReadAll(io.LimitReader(in, lockfile.MaxSize+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("read baselines: %w", err)
+	case len(data) > lockfile.MaxSize:
+		return nil, fmt.Errorf("read baselines: %s is larger than %d MiB", name, lockfile.MaxSize>>20)
+	}
+	lock, err := lockfile.Parse(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s:%w", name, err)
+	}
+	var all []history.Baseline
+	for _, line := range lock.All() {
+		if line.IsCommit() {
+			continue
+		}
+		b := history.Baseline{
+			Reference: line.Reference, Digest: line.Digest, Origin: history.Lock, By: line.From, Why: "from " + name, At: line.When,
+		}
+		all = append(all, b)
+		if bare, ok := strings.CutSuffix(line.Reference, ":latest"); ok {
+			b.Reference = bare
+			all = append(all, b)
+		}
 	}
 	return all, nil
 }

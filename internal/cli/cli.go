@@ -124,6 +124,7 @@ could not be done.`,
 	})
 	root.AddCommand(
 		newScan(env),
+		newPin(env),
 		newTriage(env),
 		newWatch(env),
 		newHistory(env),
@@ -136,12 +137,17 @@ could not be done.`,
 		newStore(env),
 		newVersion(env),
 	)
-	// A wrong number of arguments is wrong usage, wherever it is found.
+	// A wrong number of arguments, and flags that exclude each other, are wrong
+	// usage, wherever it is found.
 	var wrap func(*cobra.Command)
 	wrap = func(cmd *cobra.Command) {
 		if check := cmd.Args; check != nil {
 			cmd.Args = func(cmd *cobra.Command, args []string) error {
-				if err := check(cmd, args); err != nil {
+				err := check(cmd, args)
+				if err == nil {
+					err = cmd.ValidateFlagGroups()
+				}
+				if err != nil {
 					return &statusError{exitUsage, err}
 				}
 				return nil

@@ -6,6 +6,7 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -78,6 +79,7 @@ func TestScripts(t *testing.T) {
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"expand":   expandCommand,
+			"fresh":    freshCommand,
 			"registry": registryCommand,
 			"sarif":    sarifCommand,
 			"status":   statusCommand,
@@ -90,4 +92,21 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 	})
+}
+
+// freshCommand is the command "fresh FILE..." of scripts: it writes each file as the
+// script has it, whatever became of it, with the address of the registry put in.
+func freshCommand(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) == 0 {
+		ts.Fatalf("usage: fresh FILE...")
+	}
+	for _, name := range args {
+		kept := ts.MkAbs(".kept-" + strings.ReplaceAll(name, "/", "-"))
+		text, err := os.ReadFile(kept)
+		if err != nil {
+			text = []byte(ts.ReadFile(name))
+			ts.Check(os.WriteFile(kept, text, 0o600))
+		}
+		ts.Check(os.WriteFile(ts.MkAbs(name), []byte(strings.ReplaceAll(string(text), "$REGISTRY", ts.Getenv("REGISTRY"))), 0o600))
+	}
 }

@@ -76,7 +76,7 @@ func (f *walker) kustomization() {
 		if !isScalar(newName) || !isScalar(tag) && !isScalar(digest) {
 			continue
 		}
-		s := &Split{}
+		s := &Split{NoDigest: f.noDigest(item)}
 		r := Reference{Format: f.format, ContainerKind: Other, Path: fmt.Sprintf("images[%d]", i), Split: s, Container: text(item, "name")}
 		whole, main := newName.Value, tag
 		if isScalar(digest) {
@@ -94,6 +94,7 @@ func (f *walker) kustomization() {
 				return
 			}
 			*into = span
+			r.Anchored = r.Anchored || v.Anchor != ""
 			if v == main {
 				r.Span, r.Style, r.Comment = span, style, comment(v)
 			}
@@ -102,9 +103,11 @@ func (f *walker) kustomization() {
 			}
 		}
 		take(newName, &s.Repository, "")
-		if !isScalar(digest) { // A digest goes before a tag.
-			take(tag, &s.Tag, ":")
+		sep := ":"
+		if isScalar(digest) { // It goes before a tag, which is for people then.
+			sep = ""
 		}
+		take(tag, &s.Tag, sep)
 		take(digest, &s.Digest, "@")
 		if r.Text = whole; ok {
 			f.note(r)

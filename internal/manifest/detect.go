@@ -79,6 +79,7 @@ var (
 // one to the next, and is for one goroutine. The zero Finder is ready.
 type Finder struct {
 	quick quick
+	after quick // for the second of two texts
 }
 
 // Find finds the references of a file. It never fails: what could not be read
@@ -105,14 +106,7 @@ func (f *Finder) Find(format Format, data []byte) Result {
 	if format == Terraform {
 		return terraform(data)
 	}
-	text := data
-	if format == Kubernetes && bytes.HasPrefix(bytes.TrimLeft(bytes.TrimPrefix(data, bom), " \t\r\n"), []byte("{")) {
-		text = spaced(data)
-	}
-	if format == Devcontainer {
-		text = withoutComments(data)
-	}
-	s := newPlaces(text)
+	s := newPlaces(readable(format, data))
 	f.documents(s, words, func(d document) {
 		w := &walker{document: &d, format: format, out: &out}
 		if d.aliases {
@@ -140,6 +134,23 @@ func (f *Finder) Find(format Format, data []byte) Result {
 		unreadable(s, line, text, err, format, &out)
 	})
 	return out
+}
+
+// readable is a text as the YAML parsers take it, in which nothing moves.
+func readable(format Format, data []byte) []byte {
+	if format == Devcontainer {
+		return withoutComments(data)
+	}
+	if format == Kubernetes && IsJSON(data) {
+		return spaced(data)
+	}
+	return data
+}
+
+// IsJSON reports whether a text that can be YAML begins as JSON does.
+func IsJSON(data []byte) bool {
+	text := bytes.TrimLeft(bytes.TrimPrefix(data, bom), " \t\r\n")
+	return bytes.HasPrefix(text, []byte("{"))
 }
 
 // wordsOf are words of which a file, or a document, has one if it has a
@@ -257,7 +268,7 @@ func unreadable(s *places, line int, text []byte, err error, format Format, out 
 			style = Single
 		}
 		out.References = append(out.References, Reference{
-			Text: value, Span: s.span(base+m[2], base+m[3]), Style: style, Format: format, ContainerKind: Other, Path: "image",
+			Text: value, Span: s.span(base+m[2], base+m[3]), Style: style, Format: format, ContainerKind: Other, Path: "image", Loose: true,
 		})
 	}
 }

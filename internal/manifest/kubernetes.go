@@ -1,6 +1,7 @@
 package manifest
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"strconv"
@@ -22,11 +23,14 @@ type walker struct {
 	object Object
 	out    *Result
 	// seen has the nodes that were met, nil where none can be met twice.
-	seen  map[*yaml.Node]bool
-	nodes int
-	// steps lead to the node that is looked at.
-	steps []pathStep
+	seen      map[*yaml.Node]bool
+	seenSplit map[[3]*yaml.Node]bool
+	nodes     int
+	trail
 }
+
+// A trail leads to the node that is looked at.
+type trail struct{ steps []pathStep }
 
 // A pathStep is a key of a mapping, or the index of a member.
 type pathStep struct {
@@ -34,10 +38,10 @@ type pathStep struct {
 	index int // of a member, if key is ""
 }
 
-// path is where the walker is: spec.containers[0].image.
-func (f *walker) path() string {
+// path is where it leads: spec.containers[0].image.
+func (t *trail) path() string {
 	var b strings.Builder
-	for _, s := range f.steps {
+	for _, s := range t.steps {
 		if s.key == "" {
 			b.WriteString("[" + strconv.Itoa(s.index) + "]")
 			continue
@@ -50,8 +54,8 @@ func (f *walker) path() string {
 	return b.String()
 }
 
-func (f *walker) push(s pathStep) { f.steps = append(f.steps, s) }
-func (f *walker) pop()            { f.steps = f.steps[:len(f.steps)-1] }
+func (t *trail) push(s pathStep) { t.steps = append(t.steps, s) }
+func (t *trail) pop()            { t.steps = t.steps[:len(t.steps)-1] }
 
 // again reports whether a node was met before, which aliases make possible.
 func (f *walker) again(n *yaml.Node) bool {
@@ -247,10 +251,10 @@ func (f *walker) split(n *yaml.Node, in parent) bool {
 	if repository == nil || repository.Kind != yaml.ScalarNode || repository.Value == "" || tag == nil && digest == nil && registry == nil && in.key != "image" {
 		return false
 	}
-	if f.again(repository) {
+	if f.againSplit(repository, tag, digest) {
 		return true
 	}
-	s := &Split{}
+	s := &Split{NoDigest: f.noDigest(n)}
 	whole := repository.Value
 	r := Reference{Format: f.format, Object: f.object, Container: in.container, ContainerKind: kindOr(in.kind), Path: f.path(), Split: s}
 	main := repository
@@ -264,6 +268,7 @@ func (f *walker) split(n *yaml.Node, in parent) bool {
 			return ""
 		}
 		*into = span
+		r.Anchored = r.Anchored || v.Anchor != ""
 		if v == main {
 			r.Span, r.Style = span, style
 		}
@@ -290,6 +295,74 @@ func (f *walker) split(n *yaml.Node, in parent) bool {
 		f.note(r)
 	}
 	return true
+}
+
+// againSplit reports whether the fields of a reference were met together
+// before. A merge key can put one of them beside others.
+func (f *walker) againSplit(repository, tag, digest *yaml.Node) bool {
+	if f.seen == nil {
+		return false
+	}
+	key := [3]*yaml.Node{repository, tag, digest}
+	if f.seenSplit[key] {
+		return true
+	}
+	if f.seenSplit == nil {
+		f.seenSplit = map[[3]*yaml.Node]bool{}
+	}
+	f.seenSplit[key] = true
+	return false
+}
+
+// noDigest is where the value of the key digest belongs if it has none.
+func (f *walker) noDigest(n *yaml.Node) Span {
+	const name = "digest"
+	if n = resolved(n); n == nil || n.Kind != yaml.MappingNode {
+		return Span{}
+	}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		k, v := n.Content[i], n.Content[i+1]
+		if k.Value != name || v.Kind != yaml.ScalarNode || v.Anchor != "" || v.Value != "" && v.Tag != nullTag {
+			continue
+		}
+		at, err := f.offset(k)
+		if err != nil {
+			return Span{}
+		}
+		data := f.text.data
+		quote := 0
+		if at < len(data) && (data[at] == '"' || data[at] == '\'') {
+			quote = 1
+		}
+		if at+quote > len(data) || !bytes.HasPrefix(data[at+quote:], []byte(name)) {
+			return Span{} // It is not written as it reads.
+		}
+		at += quote + len(name) + quote
+		skip := func(of string) {
+			for at < len(data) && strings.IndexByte(of, data[at]) >= 0 {
+				at++
+			}
+		}
+		skip(" ")
+		if at >= len(data) || data[at] != ':' {
+			return Span{}
+		}
+		at++
+		colon := at
+		skip(" \t")
+		switch after := data[at:min(len(data), at+len("null"))]; {
+		case len(after) > 1 && (after[0] == '"' || after[0] == '\'') && after[0] == after[1]:
+			return f.text.span(at+1, at+1)
+		case len(after) > 0 && after[0] == '~':
+			return f.text.span(at, at+1)
+		case strings.EqualFold(string(after), "null"):
+			return f.text.span(at, at+len("null"))
+		case len(after) == 0 || strings.IndexByte("\r\n#,}", after[0]) >= 0:
+			return f.text.span(colon, colon)
+		}
+		return Span{}
+	}
+	return Span{}
 }
 
 func kindOr(k ContainerKind) ContainerKind {

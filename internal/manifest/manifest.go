@@ -91,12 +91,21 @@ type Reference struct {
 	Derived bool
 	// Comment is the comment on the same line, without its mark, or "".
 	Comment string
+	// Anchored is set where a field of Split has an anchor, by which it may stand
+	// elsewhere, too.
+	Anchored bool
+	// Loose is set where its document could not be parsed, and the line shows the
+	// reference by itself.
+	Loose bool
 }
 
 // Split are the fields of a reference, as Helm values and Kustomize have them.
-// A field that is not there has a zero Span.
+// A field that is not there, or has no value, has a zero Span.
 type Split struct {
 	Registry, Repository, Tag, Digest Span
+	// NoDigest is where the value of a field for the digest belongs that is there
+	// and has none: between two quotes, behind the colon, or the bytes of a null.
+	NoDigest Span
 }
 
 // An Unscannable is a file, or a part of it, in which references may be that

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"iter"
 	"strings"
 	"unicode/utf8"
 
@@ -25,23 +26,7 @@ type document struct {
 // wherever it stands (YAML 1.2, 9.1.2). A document without any of the words is
 // passed over.
 func (f *Finder) documents(s *places, words []string, each func(document), bad func(line int, text []byte, err error)) {
-	start := 0
-	if bytes.HasPrefix(s.data, bom) {
-		start = len(bom)
-	}
-	for start < len(s.data) {
-		end := len(s.data)
-		for at := start; ; {
-			i := bytes.Index(s.data[at:], []byte("\n---"))
-			if i < 0 {
-				break
-			}
-			at += i + 1
-			if isMarker(s.data[at:]) {
-				end = at
-				break
-			}
-		}
+	for start, end := range bounds(s.data) {
 		text := s.data[start:end]
 		if containsAny(text, words) {
 			root, quick := f.quick.parse(string(text))
@@ -56,7 +41,34 @@ func (f *Finder) documents(s *places, words []string, each func(document), bad f
 				each(document{text: s, base: start, root: root, aliases: !quick})
 			}
 		}
-		start = end
+	}
+}
+
+// bounds are where the documents of a stream begin and end.
+func bounds(data []byte) iter.Seq2[int, int] {
+	return func(yield func(int, int) bool) {
+		start := 0
+		if bytes.HasPrefix(data, bom) {
+			start = len(bom)
+		}
+		for start < len(data) {
+			end := len(data)
+			for at := start; ; {
+				i := bytes.Index(data[at:], []byte("\n---"))
+				if i < 0 {
+					break
+				}
+				at += i + 1
+				if isMarker(data[at:]) {
+					end = at
+					break
+				}
+			}
+			if !yield(start, end) {
+				return
+			}
+			start = end
+		}
 	}
 }
 

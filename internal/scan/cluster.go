@@ -185,6 +185,28 @@ func (c *Cluster) note(o *object, ref *manifest.Reference, subject string, isPod
 	}
 }
 
+// A Run is what the pods of a workload run for a reference.
+type Run struct {
+	Namespace string
+	// Workload is Kind/name.
+	Workload, Container string
+	Image               string
+	// Digests counts the pods that run each. It has no more than some.
+	Digests map[string]int
+	// Local is set if a runtime gave an image id, which no registry has.
+	Local bool
+}
+
+// Runs are what runs, and what could not be asked.
+func (c *Cluster) Runs() (runs []Run, gaps []Unscannable) {
+	for key, g := range c.groups {
+		if len(g.digests) > 0 {
+			runs = append(runs, Run{key.object.Namespace, key.subject, key.container, key.image, g.digests, g.local})
+		}
+	}
+	return runs, c.gaps
+}
+
 // Report judges what was collected, by namespace, workload and container.
 func (c *Config) Report(ctx context.Context, of *Cluster) *Report {
 	r := newReport()

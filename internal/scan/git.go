@@ -70,6 +70,28 @@ func ChangedSince(ctx context.Context, rev string) (map[string]bool, error) {
 	return all, nil
 }
 
+// Dirty asks git which files below some paths have changes that are not
+// committed, those that it does not know yet included.
+func Dirty(ctx context.Context, paths []string) ([]string, error) {
+	out, err := git(ctx, "", append([]string{"status", "--porcelain=v1", "-z", "--"}, paths...)...)
+	if err != nil {
+		return nil, err
+	}
+	var all []string
+	entries := strings.Split(out, "\x00")
+	for i := 0; i < len(entries); i++ {
+		const state = 3 // "XY ", and then the name.
+		if len(entries[i]) <= state {
+			continue
+		}
+		all = append(all, entries[i][state:])
+		if entries[i][0] == 'R' || entries[i][0] == 'C' {
+			i++ // What it was called before.
+		}
+	}
+	return all, nil
+}
+
 // Revision are the files of a revision in the git repository of the working
 // directory, as far as references can be in them, below a folder or all of
 // them. Nothing is checked out.

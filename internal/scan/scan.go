@@ -136,15 +136,40 @@ const (
 // some of them as soon as it is there, in the order of files. It ends with the
 // first error of each, or of ctx.
 func (c *Config) Files(ctx context.Context, files iter.Seq[File], each func(*Report) error) error {
+	workers := runtime.GOMAXPROCS(0)
+	if c.Resolve != nil {
+		workers = resolvers
+	}
+	charts := charts{}
+	taken := func(yield func(File) bool) {
+		for f := range files {
+			if charts.take(&f) && !yield(f) {
+				return
+			}
+		}
+	}
+	return InOrder(ctx, workers, taken, func(ctx context.Context) func([]File) *Report {
+		w := worker{config: c, ctx: ctx}
+		return func(some []File) *Report {
+			r := newReport()
+			for _, f := range some {
+				w.file(f, r)
+			}
+			return r
+		}
+	}, each)
+}
+
+// InOrder has files looked at by several workers, some files at a time, and calls
+// each with what came of it as soon as it is there, in the order of files. start
+// makes a worker, which is used by one goroutine. It ends with the first error of
+// each, or of ctx.
+func InOrder[R any](ctx context.Context, workers int, files iter.Seq[File], start func(context.Context) func([]File) R, each func(R) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	type job struct {
 		files []File
-		done  chan *Report
-	}
-	workers := runtime.GOMAXPROCS(0)
-	if c.Resolve != nil {
-		workers = resolvers
+		done  chan R
 	}
 	jobs, order := make(chan job), make(chan job, 8*workers)
 	var group sync.WaitGroup
@@ -152,13 +177,9 @@ func (c *Config) Files(ctx context.Context, files iter.Seq[File], each func(*Rep
 	defer cancel()
 	for range workers {
 		group.Go(func() {
-			w := worker{config: c, ctx: ctx}
+			work := start(ctx)
 			for j := range jobs {
-				r := newReport()
-				for _, f := range j.files {
-					w.file(f, r)
-				}
-				j.done <- r
+				j.done <- work(j.files)
 			}
 		})
 	}
@@ -166,9 +187,8 @@ func (c *Config) Files(ctx context.Context, files iter.Seq[File], each func(*Rep
 		defer close(jobs)
 		defer close(order)
 		var some []File
-		charts := charts{}
 		send := func() bool {
-			j := job{some, make(chan *Report, 1)}
+			j := job{some, make(chan R, 1)}
 			some = nil
 			select {
 			case order <- j:
@@ -183,9 +203,6 @@ func (c *Config) Files(ctx context.Context, files iter.Seq[File], each func(*Rep
 			}
 		}
 		for f := range files {
-			if !charts.take(&f) {
-				continue
-			}
 			if some = append(some, f); len(some) == batch && !send() {
 				return
 			}
