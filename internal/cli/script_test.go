@@ -25,7 +25,8 @@ func TestMain(m *testing.M) {
 			now := func() time.Time { return time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC) }
 			os.Exit(cli.Main(context.Background(), os.Args[1:], cli.Env{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Now: now}))
 		},
-		"make-store": makeStore,
+		"make-store":   makeStore,
+		"make-history": makeHistory,
 	})
 }
 
