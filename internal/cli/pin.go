@@ -45,9 +45,9 @@ type pinFlags struct {
 
 	actionsMirror, actionsServer string
 
-	coverage, requireClean, allowUnpinned, krm, markdown bool
-	output                                               *string
-	registry                                             *registryFlags
+	coverage, requireClean, allowUnpinned, krm, markdown, withFacts bool
+	output                                                          *string
+	registry                                                        *registryFlags
 }
 
 func newPin(env Env) *cobra.Command {
@@ -110,6 +110,7 @@ a function for kustomize and kpt.`,
 	flags.BoolVar(&f.allowUnpinned, "allow-unpinned", false, "what could not be read or pinned does not make the exit status 3")
 	flags.BoolVar(&f.krm, "krm", false, "read a ResourceList from stdin and write it to stdout, as kustomize and kpt want it")
 	flags.BoolVar(&f.markdown, "markdown", false, "short for -o markdown")
+	flags.BoolVar(&f.withFacts, "facts", true, "compare the images of what moves, and ask who pushed it, for -o markdown")
 	f.output = outputFlag(cmd, "table", "json", "markdown")
 	f.registry = addRegistryFlags(cmd)
 	f.offline = offlineFlag(cmd)
@@ -276,7 +277,7 @@ func (f *pinFlags) run(ctx context.Context, env Env, args []string) (err error) 
 		return r.filter(ctx)
 	}
 	out := bufio.NewWriter(env.Stdout)
-	r.report = newPinReport(*f.output, f.diff, f.facts(r))
+	r.report = newPinReport(*f.output, f.diff, r.told())
 	progress := newProgress(env)
 	total := &pinTotal{}
 	err = scan.InOrder(ctx, pinWorkers, scan.Walk(args), func(ctx context.Context) func([]scan.File) []*pinnedFile {
@@ -317,6 +318,14 @@ func (f *pinFlags) run(ctx context.Context, env Env, args []string) (err error) 
 		return err
 	}
 	return f.status(total)
+}
+
+// told finds what else is known of a move, unless nobody is to be asked.
+func (r *pinRun) told() func(context.Context, *pinMove) []string {
+	if *r.offline || r.check || !r.withFacts {
+		return nil
+	}
+	return r.facts
 }
 
 // pinWorkers is how many files are looked at at a time: most wait for registries.
@@ -467,7 +476,7 @@ func (r *pinRun) filter(ctx context.Context) error {
 	out := bufio.NewWriter(r.env.Stdout)
 	switch {
 	case r.check, *r.output != "table":
-		r.report = newPinReport(*r.output, false, r.facts(r))
+		r.report = newPinReport(*r.output, false, r.told())
 		if r.check {
 			disagree = r.resolver.Disagreements()
 		}

@@ -2,35 +2,60 @@ package cli
 
 import (
 	"context"
-	"errors"
-	"fmt"
 	"os"
 	"time"
 
 	"github.com/tagwarden/tagwarden/image"
+	"github.com/tagwarden/tagwarden/internal/imagediff"
 	"github.com/tagwarden/tagwarden/internal/pushes"
 	"github.com/tagwarden/tagwarden/internal/registry"
 	"github.com/tagwarden/tagwarden/internal/version"
 )
 
-// factsTime is how long is asked about one move.
-const factsTime = 30 * time.Second
+const (
+	// allFactsTime is how long is asked about all moves, and factsTime about one:
+	// the layers that differ have to be read.
+	allFactsTime = 15 * time.Minute
+	factsTime    = 2 * time.Minute
+	// mostHighlights is how many differences of two images are told.
+	mostHighlights = 10
+)
 
-// facts makes what a pull request says of a tag that moved: when the registry
-// says it was pushed, by whom, and what that is worth. What is not known is said.
-func (f *pinFlags) facts(r *pinRun) func(context.Context, *pinMove) []string {
-	if *f.offline {
+// facts is what a pull request says of a tag that moved: what changed in the image,
+// when the registry says that it was pushed, by whom, and what that is worth. What
+// is not known is said.
+func (r *pinRun) facts(ctx context.Context, m *pinMove) []string {
+	ref, err := image.Parse(m.follows)
+	if err != nil {
 		return nil
 	}
-	return func(ctx context.Context, m *pinMove) []string {
-		ref, err := image.Parse(m.follows)
-		if err != nil {
-			return nil
-		}
-		ctx, cancel := context.WithTimeout(ctx, factsTime)
-		defer cancel()
-		return pushFacts(ctx, ref, m.new)
+	ctx, cancel := context.WithTimeout(ctx, factsTime)
+	defer cancel()
+	return append(r.imageFacts(ctx, ref.Name(), m.old, m.new), pushFacts(ctx, ref, m.new)...)
+}
+
+// imageFacts are the most telling differences of the images before and after.
+func (r *pinRun) imageFacts(ctx context.Context, name, before, after string) []string {
+	a, err := image.Parse(name + "@" + before)
+	if err != nil {
+		return nil
 	}
+	b, err := image.Parse(name + "@" + after)
+	if err != nil {
+		return nil
+	}
+	d, err := imagediff.Compare(ctx, r.client, a, b, imagediff.Options{})
+	if err != nil {
+		return []string{"not compared: " + cell(err.Error())}
+	}
+	if d.Same {
+		return []string{"the same content on every platform"}
+	}
+	var facts []string
+	for _, h := range d.Highlight(mostHighlights) {
+		facts = append(facts, h.Markdown())
+	}
+	return facts
 }
 
 // pushFacts are the pushes of a tag that a registry tells of.
@@ -44,21 +69,18 @@ func pushFacts(ctx context.Context, ref image.Reference, digest string) []string
 		},
 	})
 	if !ok {
-		return []string{"when it was pushed, and by whom, is not known: " + ref.Registry() + " has no API for it that is known"}
+		return []string{"when it was pushed, and by whom, is not known: no API of " + imagediff.Code(ref.Registry()) + " is known that tells it"}
 	}
+	all, err := source.Pushes(ctx, ref)
 	const most = 3
 	var facts []string
-	all, err := source.Pushes(ctx, ref)
 	for i, p := range all {
-		if i == most {
-			break
-		}
-		if p.Digest == "" || p.Digest.String() == digest || i == 0 {
+		if len(facts) < most && (i == 0 || p.Digest.String() == digest) {
 			facts = append(facts, cell(p.String()))
 		}
 	}
-	if err != nil && !errors.Is(err, context.Canceled) {
-		facts = append(facts, fmt.Sprintf("not all is known of its pushes: %s", cell(err.Error())))
+	if err != nil {
+		facts = append(facts, "not all is known of its pushes: "+cell(err.Error()))
 	}
 	return facts
 }

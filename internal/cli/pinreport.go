@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tagwarden/tagwarden/internal/imagediff"
 	"github.com/tagwarden/tagwarden/internal/manifest"
 	"github.com/tagwarden/tagwarden/internal/pin"
 	"github.com/tagwarden/tagwarden/internal/scan"
@@ -310,12 +311,12 @@ func (m *pinMarkdown) add(_ io.Writer, p *pinnedFile) error {
 			}
 			m.moves[at].places = append(m.moves[at].places, place)
 		case pin.Left:
-			m.left = append(m.left, fmt.Sprintf("| %s | %s | %s |", code(place), code(item.Before), cell(item.Err.Error())))
+			m.left = append(m.left, fmt.Sprintf("| %s | %s | %s |", imagediff.Code(place), imagediff.Code(item.Before), cell(item.Err.Error())))
 		case pin.Already, pin.Pending, pin.Ignored:
 		}
 	}
 	for _, u := range p.unscannable {
-		m.left = append(m.left, fmt.Sprintf("| %s | | %s |", code(fmt.Sprintf("%s:%d", p.name, u.Line)), cell(u.Reason)))
+		m.left = append(m.left, fmt.Sprintf("| %s | | %s |", imagediff.Code(fmt.Sprintf("%s:%d", p.name, u.Line)), cell(u.Reason)))
 	}
 	return nil
 }
@@ -333,18 +334,20 @@ func (m *pinMarkdown) end(ctx context.Context, w io.Writer, t *pinTotal, disagre
 			fmt.Fprintf(&b, "| and %d more | | | |\n", len(m.moves)-most)
 			break
 		}
-		places := code(x.places[0])
+		places := imagediff.Code(x.places[0])
 		if n := len(x.places); n > 1 {
 			places += fmt.Sprintf(" and %d more", n-1)
 		}
-		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", code(x.follows), codeOr(x.old), codeOr(x.new), places)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s |\n", imagediff.Code(x.follows), codeOr(x.old), codeOr(x.new), places)
 	}
+	ctx, cancel := context.WithTimeout(ctx, allFactsTime)
+	defer cancel()
 	for i, x := range m.moves {
-		if i == most || x.action || x.old == "" || m.facts == nil {
+		if i >= most || x.action || x.old == "" || m.facts == nil {
 			continue
 		}
 		if facts := m.facts(ctx, x); len(facts) > 0 {
-			fmt.Fprintf(&b, "\n### %s\n\n", code(x.follows))
+			fmt.Fprintf(&b, "\n### %s\n\n", imagediff.Code(x.follows))
 			for _, fact := range facts {
 				fmt.Fprintf(&b, "- %s\n", fact)
 			}
@@ -374,8 +377,5 @@ func codeOr(digest string) string {
 	if digest == "" {
 		return "–"
 	}
-	return code(shortDigest(digest))
+	return imagediff.Code(shortDigest(digest))
 }
-
-// code is a text as code in a cell.
-func code(s string) string { return "`" + cell(s) + "`" }

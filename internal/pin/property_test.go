@@ -228,8 +228,12 @@ func TestOnlyReferencesChange(t *testing.T) {
 		file string
 		make func(*source)
 	}{
-		{"a.yaml", (*source).pod}, {"values.yaml", (*source).values}, {"kustomization.yaml", (*source).kustomization},
-		{"Dockerfile", (*source).dockerfile}, {".github/workflows/a.yml", (*source).workflow}, {"main.tf", (*source).terraform},
+		{"a.yaml", (*source).pod},
+		{"values.yaml", (*source).values},
+		{"kustomization.yaml", (*source).kustomization},
+		{"Dockerfile", (*source).dockerfile},
+		{".github/workflows/a.yml", (*source).workflow},
+		{"main.tf", (*source).terraform},
 	}
 	for seed := range uint64(600) {
 		r := rand.New(rand.NewPCG(seed, 7))
