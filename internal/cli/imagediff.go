@@ -32,8 +32,8 @@ func newImageDiff(env Env) *cobra.Command {
 		Use:   "diff A B",
 		Short: "Say what changed between two images",
 		Long: `Diff compares two images platform by platform: the config, the layers, the
-files with their modes, owners, sizes and hashes, the packages of dpkg, apk and
-Go, and the base. What gives rights or is run comes first: setuid programs,
+files with their modes, owners, sizes and hashes, the packages of dpkg, apk, rpm
+and Go, and the base. What gives rights or is run comes first: setuid programs,
 accounts, cron, services, CA certificates, shells, executables.
 
 Images with one digest, or whose configs have one, are the same: no layer is read.

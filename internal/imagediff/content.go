@@ -34,7 +34,7 @@ const (
 	maxBuildInfo = 1 << 20
 	// programWindow is how much of a program is looked at at a time.
 	programWindow = 64 << 10
-	// maxDecoys is how often the beginning of a build info may be none.
+	// maxDecoys is how many build infos are looked at in a program.
 	maxDecoys = 16
 	// maxOSRelease is how much of an os-release file is read.
 	maxOSRelease = 16 << 10
@@ -51,7 +51,7 @@ func (r *layerReader) content(file io.Reader, name string, ino *inode) (*content
 	case found.kind == "apk":
 		err = r.fields(file, found, "P", "V", "")
 	case found.kind == "rpm":
-		found.unread = "rpm databases are not read"
+		err = r.rpm(file, ino.size, found)
 	case name == "etc/os-release" || name == "usr/lib/os-release":
 		found.os, err = osRelease(file)
 	case ino.elf:
@@ -185,14 +185,21 @@ const (
 
 // modules finds the build info of a Go program. debug/buildinfo wants to read
 // a file at any place, so that it would have to be kept; this reads it once,
-// as it comes.
+// as it comes. It cannot see which of several is in the section that counts:
+// then it says that there are several.
 func (r *layerReader) modules(file io.Reader, into *content) error {
 	if r.program == nil {
 		r.program = bufio.NewReaderSize(file, maxBuildInfo)
 	}
 	in := r.program
 	in.Reset(file)
-	for decoys := 0; ; {
+	read := 0
+	skip := func(n int) error {
+		n, err := in.Discard(n)
+		read += n
+		return err
+	}
+	for tries := 0; ; {
 		window, err := in.Peek(programWindow)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err
@@ -202,39 +209,49 @@ func (r *layerReader) modules(file io.Reader, into *content) error {
 			return nil // It was the last.
 		}
 		if at < 0 {
-			if _, err := in.Discard(len(window) - len(buildInfo) + 1); err != nil {
+			if err := skip(len(window) - len(buildInfo) + 1); err != nil {
 				return err
 			}
 			continue
 		}
-		if _, err := in.Discard(at); err != nil {
+		if err := skip(at); err != nil {
 			return err
 		}
 		header, err := in.Peek(buildInfoHeader)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err
 		}
-		if len(header) == buildInfoHeader && (header[14] == 4 || header[14] == 8) && header[15] < 4 {
-			if decoys++; decoys > maxDecoys {
-				into.kind, into.unread = "go", "it has more than one build info"
+		// The linker puts it at a multiple of 16.
+		if read%16 == 0 && len(header) == buildInfoHeader && (header[14] == 4 || header[14] == 8) && header[15] < 4 {
+			old := header[15]&buildInfoInline == 0
+			if old && into.kind == "" {
+				into.kind, into.unread = "go", "the build info of Go before 1.18 is not read"
+			}
+			if !old {
+				info, err := in.Peek(maxBuildInfo)
+				if err != nil && !errors.Is(err, io.EOF) {
+					return err
+				}
+				if err := r.buildInfo(info[buildInfoHeader:], into); err != nil {
+					return err
+				}
+				tries++
+			}
+			if tries > maxDecoys || len(into.packages) > 0 && into.unread == severalBuildInfos {
+				into.kind, into.packages, into.unread = "go", nil, severalBuildInfos
 				return nil
 			}
-			if header[15]&buildInfoInline == 0 {
-				into.kind, into.unread = "go", "the build info of Go before 1.18 is not read"
-			} else if info, err := in.Peek(maxBuildInfo); err != nil && !errors.Is(err, io.EOF) {
-				return err
-			} else if ok, err := r.buildInfo(info[buildInfoHeader:], into); ok || err != nil {
-				return err
-			}
 		}
-		if _, err := in.Discard(len(buildInfo)); err != nil {
+		if err := skip(len(buildInfo)); err != nil {
 			return err
 		}
 	}
 }
 
-// buildInfo reads the two texts of a build info; ok is false where it is none.
-func (r *layerReader) buildInfo(b []byte, into *content) (ok bool, err error) {
+const severalBuildInfos = "it has more than one build info"
+
+// buildInfo reads the two texts of a build info, if it is one.
+func (r *layerReader) buildInfo(b []byte, into *content) error {
 	text := func() (string, bool) {
 		n, size := binary.Uvarint(b)
 		if size <= 0 || n > uint64(len(b)-size) {
@@ -245,25 +262,30 @@ func (r *layerReader) buildInfo(b []byte, into *content) (ok bool, err error) {
 		return s, true
 	}
 	version, ok := text()
-	if !ok || version == "" || len(version) > maxField {
-		return false, nil
+	if !ok || len(version) > maxField || !strings.HasPrefix(version, "go1") && !strings.HasPrefix(version, "devel") {
+		return nil
 	}
+	// The text stands between two marks of 16 bytes each.
 	mod, ok := text()
-	if !ok {
-		return false, nil
+	framed := len(mod) >= 33 && mod[len(mod)-17] == '\n'
+	if !ok || mod != "" && !framed {
+		return nil
+	}
+	if len(into.packages) > 0 {
+		into.unread = severalBuildInfos
+		return nil
 	}
 	into.kind, into.unread = "go", ""
 	if err := r.add(into, "stdlib", version); err != nil {
-		return true, err
+		return err
 	}
-	// The text stands between two marks of 16 bytes each.
-	if len(mod) < 33 || mod[len(mod)-17] != '\n' {
-		return true, nil
+	if !framed {
+		return nil
 	}
 	info, err := debug.ParseBuildInfo(mod[16 : len(mod)-16])
 	if err != nil {
 		into.unread = "its build info cannot be read"
-		return true, nil //nolint:nilerr // It is told with the program.
+		return nil //nolint:nilerr // It is told with the program.
 	}
 	for _, m := range append([]*debug.Module{&info.Main}, info.Deps...) {
 		if m == nil || m.Path == "" {
@@ -272,14 +294,15 @@ func (r *layerReader) buildInfo(b []byte, into *content) (ok bool, err error) {
 		version := m.Version
 		if m.Replace != nil {
 			version += " => " + m.Replace.Path + " " + m.Replace.Version
+			m = &debug.Module{Path: m.Path, Sum: m.Replace.Sum}
 		}
-		if m.Sum != "" && m.Replace == nil {
-			// The sum tells a module that was swapped under its version.
+		if m.Sum != "" {
+			// It tells a module that was swapped under its version.
 			version += " " + m.Sum
 		}
 		if err := r.add(into, m.Path, version); err != nil {
-			return true, err
+			return err
 		}
 	}
-	return true, nil
+	return nil
 }

@@ -230,6 +230,14 @@ func (j *job) packages(a, b *tree, all []found) {
 	for _, name := range slices.Concat([]string{dpkgStatus}, apkInstalled, rpmDatabases()) {
 		j.databases([]*node{a.lookup(name)}, []*node{b.lookup(name)}, name)
 	}
+	for who, t := range map[string]*tree{"a": a, "b": b} {
+		for _, folder := range rpmFolders {
+			name := path.Join(folder, "rpmdb.sqlite")
+			if wal := t.lookup(name + "-wal"); wal != nil && wal.inode().size > 0 && contentOf(t.lookup(name)).kind != "" {
+				j.unread(name, &content{unread: "its write-ahead log is not read"}, who)
+			}
+		}
+	}
 	j.databases(a.below(dpkgFolder), b.below(dpkgFolder), dpkgFolder)
 	for i := range all {
 		f := &all[i]

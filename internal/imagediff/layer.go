@@ -97,7 +97,6 @@ func (b *budget) name(l *limits, n int) error {
 type inode struct {
 	typ      byte // one of the types below
 	elf      bool
-	script   bool
 	layer    int16
 	mode     uint32 // permissions, set-user-ID, set-group-ID, sticky
 	uid, gid int
@@ -372,7 +371,6 @@ func (r *layerReader) file(tr io.Reader, name string, ino *inode) error {
 		return io.ErrUnexpectedEOF
 	}
 	ino.elf = string(head[:n]) == "\x7fELF"
-	ino.script = n >= 2 && string(head[:2]) == "#!"
 	hashed := io.TeeReader(io.MultiReader(bytes.NewReader(head[:n]), tr), sum)
 	if ino.content, err = r.content(hashed, name, ino); err != nil {
 		return err

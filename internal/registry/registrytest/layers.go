@@ -3,6 +3,7 @@ package registrytest
 import (
 	"archive/tar"
 	"bytes"
+	"cmp"
 	"compress/gzip"
 	"maps"
 )
@@ -63,6 +64,8 @@ type Layer struct {
 	// Blob is what is pushed; DiffID is what the config says of it.
 	Blob   []byte
 	DiffID string
+	// Size is what the manifest says it is; 0 is the truth.
+	Size int64
 }
 
 // Gzip is a tar as a layer that is compressed with gzip.
@@ -72,7 +75,7 @@ func Gzip(plain []byte) Layer {
 	_, err := z.Write(plain)
 	must(err)
 	must(z.Close())
-	return Layer{TypeLayerGzip, b.Bytes(), Digest(plain)}
+	return Layer{MediaType: TypeLayerGzip, Blob: b.Bytes(), DiffID: Digest(plain)}
 }
 
 // Layered pushes an image of layers. What config has is added to one for
@@ -82,7 +85,7 @@ func (r *Registry) Layered(repository, tag string, config map[string]any, layers
 	descriptors, diffIDs := []any{}, []string{}
 	for _, l := range layers {
 		r.Blob(repository, l.Blob)
-		descriptors = append(descriptors, map[string]any{"mediaType": l.MediaType, "digest": Digest(l.Blob), "size": len(l.Blob)})
+		descriptors = append(descriptors, map[string]any{"mediaType": l.MediaType, "digest": Digest(l.Blob), "size": cmp.Or(l.Size, int64(len(l.Blob)))})
 		diffIDs = append(diffIDs, l.DiffID)
 	}
 	whole := map[string]any{"os": "linux", "architecture": "amd64", "rootfs": map[string]any{"type": "layers", "diff_ids": diffIDs}}
