@@ -269,7 +269,7 @@ func (j *job) databases(a, b []*node, name string) {
 		for _, n := range nodes {
 			if c := contentOf(n); c.kind != "" && c.kind != "go" {
 				list = append(list, c)
-				if !slices.ContainsFunc(slices.Concat(a, b), func(o *node) bool { return o != n && o != nil && equal(o, n) }) {
+				if c.unread != "" && !slices.ContainsFunc(slices.Concat(a, b), func(o *node) bool { return o != n && o != nil && equal(o, n) }) {
 					j.unread(name, c, who)
 				}
 			}

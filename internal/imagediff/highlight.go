@@ -75,11 +75,13 @@ const (
 func (d *Diff) Highlight(limit int) []Highlight {
 	var all []Highlight
 	var shared []string
+	places := map[[2]string]int{}
 	note := func(p *Platform, rank int, subject, format string, args ...any) {
 		h := Highlight{Subject: subject, What: fmt.Sprintf(format, args...), rank: rank}
-		at := slices.IndexFunc(all, func(o Highlight) bool { return o.Subject == h.Subject && o.What == h.What })
-		if at < 0 {
+		at, known := places[[2]string{h.Subject, h.What}]
+		if !known {
 			at, all = len(all), append(all, h)
+			places[[2]string{h.Subject, h.What}] = at
 		}
 		if p != nil {
 			all[at].Platforms = append(all[at].Platforms, p.Platform)
@@ -161,7 +163,11 @@ func (p *Platform) highlight(note func(rank int, subject, format string, args ..
 		note(after+3, field, "changed (%d)", rest[field])
 	}
 	if p.In == "both" && !p.Same && p.Complete && len(p.Files.List) == 0 && len(p.Packages) == 0 {
-		note(after+4, "", "no file differs but in its time")
+		if n := p.SharedLayers; n == len(p.A.Layers) && n == len(p.B.Layers) {
+			note(after+4, "", "the layers are the same")
+		} else {
+			note(after+4, "", "no file differs but in its time")
+		}
 	}
 }
 

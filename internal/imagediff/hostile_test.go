@@ -79,6 +79,47 @@ func TestLimits(t *testing.T) {
 	})
 }
 
+// TestDeep: folders in folders, by one name or through symlinks, cost no more
+// than their limits.
+func TestDeep(t *testing.T) {
+	t.Parallel()
+	var deeper []entry
+	long := strings.Repeat("d/", 1000)
+	for i := range 10 {
+		// Each goes on where the one before ended.
+		deeper = append(deeper, file(fmt.Sprintf("l%d/%sf", i, long), ""), symlink(fmt.Sprintf("l%d", i+1), fmt.Sprintf("l%d/%s", i, long)))
+	}
+	d := pair(t, nil, gzipped(deeper))
+	if want := "a folder is deeper than 2048"; !strings.Contains(unchecked(d), want) {
+		t.Errorf("%q, want %q", unchecked(d), want)
+	}
+	var wide []entry
+	for i := range 20 {
+		wide = append(wide, file(fmt.Sprintf("%d/%sf", i, long), ""))
+	}
+	reg := registrytest.New()
+	reg.Layered("app", "a", nil)
+	reg.Layered("app", "b", nil, gzipped(wide)...)
+	d = compare(t, reg, imagediff.Limits{Names: 1 << 20}.With(imagediff.Options{}))
+	if want := "the names of files have more than 1048576 bytes"; !strings.Contains(unchecked(d), want) {
+		t.Errorf("%q, want %q", unchecked(d), want)
+	}
+}
+
+// TestManyUnchecked: what cannot be compared is told a thousand times at most.
+func TestManyUnchecked(t *testing.T) {
+	t.Parallel()
+	var old []entry
+	for i := range 1100 {
+		old = append(old, file(fmt.Sprintf("bin/%d", i), "\x7fELF            \xff Go "+string([]byte("buildinf:"))+"\x08\x00"+strings.Repeat("\x00", 16)))
+	}
+	d := pair(t, nil, gzipped(old))
+	last := d.Unchecked[len(d.Unchecked)-1]
+	if len(d.Unchecked) != 1001 || last.Reason != "only the first 1000 are told" {
+		t.Errorf("%d, the last %+v", len(d.Unchecked), last)
+	}
+}
+
 func plainLayer(plain []byte) registrytest.Layer {
 	return registrytest.Layer{MediaType: registrytest.TypeLayer, Blob: plain, DiffID: registrytest.Digest(plain)}
 }

@@ -193,7 +193,8 @@ type PackageChange struct {
 // Where the digests are the same, nothing else is asked for, and where the
 // configs are, no layer is: a config lists its layers by their bytes. An error
 // means that one of the images could not be found at all; whatever else stands
-// in the way is in [Diff.Unchecked].
+// in the way is in [Diff.Unchecked], the end of ctx, too: memory has limits of
+// its own, the time has that one.
 func Compare(ctx context.Context, reg Registry, a, b image.Reference, opt Options) (*Diff, error) {
 	c := &comparer{reg: reg, opt: opt, limits: defaultLimits, diff: &Diff{Schema: Schema}}
 	if opt.limits != nil {
@@ -353,11 +354,18 @@ func (c *comparer) images(ctx context.Context, name string, ref image.Reference,
 	return found, true, nil
 }
 
+// maxUnchecked is how many things that could not be compared are told.
+const maxUnchecked = 1000
+
 func (c *comparer) unchecked(u Unchecked) {
 	u.What, u.Reason = printable(u.What), printable(u.Reason)
-	if !slices.Contains(c.diff.Unchecked, u) {
-		c.diff.Unchecked = append(c.diff.Unchecked, u)
+	switch n := len(c.diff.Unchecked); {
+	case n > maxUnchecked || slices.Contains(c.diff.Unchecked, u):
+		return
+	case n == maxUnchecked:
+		u = Unchecked{What: "more", Reason: fmt.Sprintf("only the first %d are told", maxUnchecked)}
 	}
+	c.diff.Unchecked = append(c.diff.Unchecked, u)
 }
 
 // pair compares two images for one platform, of which one may be nil.

@@ -47,6 +47,9 @@ func at(patterns ...string) func(string, *inode) bool {
 			if end, ok := strings.CutPrefix(pattern, "*"); ok {
 				return strings.HasSuffix(p, end)
 			}
+			if !strings.Contains(pattern, "*") {
+				return p == pattern || strings.HasSuffix(pattern, "/") && strings.HasPrefix(p, pattern)
+			}
 			whole := p
 			if strings.HasSuffix(pattern, "/") {
 				depth := strings.Count(pattern, "/")

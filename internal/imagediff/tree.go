@@ -8,8 +8,13 @@ import (
 	"strings"
 )
 
-// maxHops is how many symlinks Linux follows in one path.
-const maxHops = 40
+const (
+	// maxHops is how many symlinks Linux follows in one path.
+	maxHops = 40
+	// maxDepth is how deep a folder can be. A name alone cannot be deeper;
+	// names through symlinks could, without end.
+	maxDepth = maxName / 2
+)
 
 // tree is the files of an image as its layers make them, from the bottom up.
 // Trees that were forked share what neither has changed.
@@ -73,6 +78,7 @@ const (
 var (
 	errMissing = errors.New("not there")
 	errLoop    = errors.New("symlinks lead in a circle")
+	errDeep    = errors.New("a folder is deeper than 2048")
 )
 
 // parent finds the folder that a name is in. Symlinks on the way are followed
@@ -134,7 +140,9 @@ func (t *tree) folder(name string, how walk) (dir *node, followed bool, err erro
 				return nil, followed, err
 			}
 		}
-		way = append(way, next)
+		if way = append(way, next); len(way) > maxDepth {
+			return nil, followed, errDeep
+		}
 	}
 	return way[len(way)-1], followed, nil
 }
@@ -188,14 +196,14 @@ func (t *tree) apply(ctx context.Context, records []record) (odd []string, err e
 			dir, base, _, err := t.parent(r.name, change)
 			if err == nil {
 				delete(dir.children, base)
-			} else if !errors.Is(err, errMissing) && !errors.Is(err, errLoop) {
+			} else if !odds(err) {
 				return odd, err
 			}
 		case opaque:
 			dir, _, err := t.folder(r.name, change)
 			if err == nil {
 				dir.children = nil
-			} else if !errors.Is(err, errMissing) && !errors.Is(err, errLoop) {
+			} else if !odds(err) {
 				return odd, err
 			}
 		}
@@ -208,7 +216,7 @@ func (t *tree) apply(ctx context.Context, records []record) (odd []string, err e
 		if r.kind != put && r.kind != hardlink {
 			continue
 		}
-		if err := t.add(r); errors.Is(err, errMissing) || errors.Is(err, errLoop) {
+		if err := t.add(r); odds(err) {
 			if len(odd) < maxOddities {
 				odd = append(odd, clip(r.name, 120)+": "+r.why(err))
 			}
@@ -217,6 +225,11 @@ func (t *tree) apply(ctx context.Context, records []record) (odd []string, err e
 		}
 	}
 	return odd, nil
+}
+
+// odds is whether an error is about one entry, and not about all.
+func odds(err error) bool {
+	return errors.Is(err, errMissing) || errors.Is(err, errLoop) || errors.Is(err, errDeep)
 }
 
 func (r *record) why(err error) string {
@@ -298,9 +311,13 @@ type found struct {
 	a, b *node // nil where there is nothing
 }
 
-// differences lists the paths at which two trees differ, in no order.
+// differences lists the paths at which two trees differ, in no order. The
+// paths of folders in folders can have far more bytes than the names that they
+// are made of, so they have a limit of their own.
 func differences(ctx context.Context, a, b *tree) ([]found, error) {
 	var all []found
+	var paths budget
+	limits := a.limits
 	steps := 0
 	var visit func(path []byte, a, b *node) error
 	visit = func(path []byte, a, b *node) error {
@@ -311,6 +328,9 @@ func differences(ctx context.Context, a, b *tree) ([]found, error) {
 			return ctx.Err()
 		}
 		if len(path) > 0 && !equal(a, b) {
+			if err := paths.name(limits, len(path)); err != nil {
+				return err
+			}
 			all = append(all, found{string(path), a, b})
 		}
 		var left, right map[string]*node
