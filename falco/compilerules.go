@@ -2,6 +2,7 @@ package falco
 
 import (
 	"errors"
+	"slices"
 	"strings"
 )
 
@@ -117,9 +118,14 @@ func (c *ruleCompiler) output(rule *Rule) (skip bool, p *Problem) {
 	return false, nil
 }
 
+// deprecatedFields are fields that no longer tell anything.
+var deprecatedFields = []string{"evt.dir", "evt.latency", "evt.latency.s", "evt.latency.ns", "evt.latency.human"}
+
+// deprecatedOutput looks for the names alone, so that a longer one counts for a
+// shorter one, too.
 func (c *ruleCompiler) deprecatedOutput(item *ruleItem, template string) {
-	for _, field := range []string{"evt.dir", "evt.latency"} {
-		if strings.Contains(template, "%"+field) {
+	for _, field := range deprecatedFields {
+		if strings.Contains(template, field) {
 			c.res.warn(WarnDeprecated, item.outputAt, "usage of deprecated field '%s' has been detected in the rule output", field)
 		}
 	}
@@ -158,7 +164,12 @@ func (c *ruleCompiler) condition(rule *Rule) (skip bool, p *Problem) {
 	}
 	rule.Expr = e
 	c.unsafe(item, e)
-	if text, bad := deprecatedCheck(e); bad {
+	for _, field := range deprecatedChecks(e) {
+		text := "usage of deprecated field '" + field + "' has been detected in the rule condition"
+		if field == "evt.dir" {
+			text = "due to the drop of enter events, 'evt.dir = <' always evaluates to true, and 'evt.dir = >' always evaluates to false. " +
+				"The rule expression can be simplified by removing the condition on 'evt.dir'"
+		}
 		c.res.warn(WarnDeprecated, item.condAt.where, "%s", text)
 	}
 	rule.cond, p = compileRule(e, c.opt.Catalog, item.condAt.where)
@@ -192,42 +203,46 @@ func compileRule(e Expr, cat *Catalog, where []Location) (*Condition, *Problem) 
 
 // unsafe warns of comparisons with <NA> that do not say what they seem to.
 func (c *ruleCompiler) unsafe(item *ruleItem, e Expr) {
+	found := false
 	Walk(e, func(e Expr) bool {
 		check, ok := e.(*Check)
-		if !ok {
+		if !ok || check.Op != "=" && check.Op != "!=" && !slices.Contains(listOperators, check.Op) {
 			return true
 		}
 		f, ok := check.Left.(*FieldName)
-		t, isText := check.Right.(*Text)
-		if ok && isText && t.Value == "<NA>" && (check.Op == "=" || check.Op == "!=") &&
-			(strings.HasPrefix(f.Name, "ka.") || strings.HasPrefix(f.Name, "jevt.")) {
-			c.res.warn(WarnUnsafeNA, item.condAt.where, "comparing a field value with <NA> is unsafe and can lead to unpredictable behavior of the rule condition. "+
-				"If you need to check for the existence of a field, consider using the 'exists' operator instead.")
+		found = found || ok && (strings.HasPrefix(f.Name, "ka.") || strings.HasPrefix(f.Name, "jevt.")) && slices.Contains(values(constants(check)), "<NA>")
+		return !found
+	})
+	if found {
+		c.res.warn(WarnUnsafeNA, item.condAt.where, "comparing a field value with <NA> is unsafe and can lead to unpredictable behavior of the rule condition. "+
+			"If you need to check for the existence of a field, consider using the 'exists' operator instead.")
+	}
+}
+
+// deprecatedChecks finds the deprecated fields of a condition.
+func deprecatedChecks(e Expr) []string {
+	asked := map[string]bool{}
+	var operand func(o Operand)
+	operand = func(o Operand) {
+		switch o := o.(type) {
+		case *FieldName:
+			asked[o.Name] = true
+		case *Transform:
+			for _, a := range o.Args {
+				operand(a)
+			}
+		case *List:
+			for _, item := range o.Items {
+				operand(item)
+			}
+		}
+	}
+	Walk(e, func(e Expr) bool {
+		if c, ok := e.(*Check); ok {
+			operand(c.Left)
+			operand(c.Right)
 		}
 		return true
 	})
-}
-
-// deprecatedCheck finds checks of evt.dir and evt.latency, which no longer
-// tell anything.
-func deprecatedCheck(e Expr) (text string, found bool) {
-	Walk(e, func(e Expr) bool {
-		c, ok := e.(*Check)
-		if !ok || found {
-			return !found
-		}
-		f, ok := c.Left.(*FieldName)
-		switch {
-		case !ok:
-		case f.Name == "evt.dir":
-			found = true
-			text = "due to the drop of enter events, 'evt.dir = <' always evaluates to true, and 'evt.dir = >' always evaluates to false. " +
-				"The rule expression can be simplified by removing the condition on 'evt.dir'"
-		case strings.HasPrefix(f.Name, "evt.latency"):
-			found = true
-			text = "usage of deprecated field '" + f.Name + "' has been detected in the rule condition"
-		}
-		return !found
-	})
-	return text, found
+	return slices.DeleteFunc(slices.Clone(deprecatedFields), func(name string) bool { return !asked[name] })
 }

@@ -14,7 +14,6 @@ type exception struct {
 	comps  tuple
 	values []tuple
 	where  []Location
-	has    struct{ fields, comps bool }
 }
 
 // tuple is a text or a list of entries.
@@ -23,6 +22,9 @@ type tuple struct {
 	list  bool
 	items []tuple
 }
+
+// isSet reports whether there is anything in it.
+func (t *tuple) isSet() bool { return t.text != "" || len(t.items) > 0 }
 
 // maxNested is how deep the lists of an exception may be nested; Falco looks
 // at two levels.
@@ -38,7 +40,9 @@ func (r *reader) entry(n *yaml.Node, where []Location, depth int) tuple {
 		r.fail(ErrYAMLValidate, where, "Value must be non-empty")
 	case n.Kind == yaml.ScalarNode:
 		return tuple{text: n.Value}
-	case n.Kind != yaml.SequenceNode || depth == maxNested:
+	case n.Kind != yaml.SequenceNode:
+		return tuple{} // Falco reads no mappings here, and does not say so.
+	case depth == maxNested:
 		r.fail(ErrYAMLValidate, where, "Could not decode scalar value")
 	}
 	e := tuple{list: true}
@@ -82,11 +86,10 @@ func (r *reader) exceptions(o *object, appending bool) []*exception {
 
 func (r *reader) exception(o *object, appending bool) *exception {
 	ex := &exception{name: o.named("name"), where: o.where}
-	ex.has.fields, ex.has.comps = o.has("fields"), o.has("comps")
-	if ex.has.fields || !appending {
+	if o.has("fields") || !appending {
 		ex.fields = r.entry(o.value("fields"), o.at(valueType, "fields"), 0)
 	}
-	if ex.has.comps {
+	if o.has("comps") {
 		ex.comps = r.entry(o.value("comps"), o.at(valueType, "comps"), 0)
 		ex.comps.text = normal(ex.comps.text)
 		for i := range ex.comps.items {
@@ -115,15 +118,15 @@ func normal(op string) string { return strings.Join(strings.Fields(op), " ") }
 func (r *reader) appendException(rule *ruleItem, ex *exception) {
 	i := slices.IndexFunc(rule.exceptions, func(x *exception) bool { return x.name == ex.name })
 	switch {
-	case i >= 0 && ex.has.fields:
+	case i >= 0 && ex.fields.isSet():
 		r.fail(ErrValidate, ex.where, "Can not append exception fields to existing exception, only values")
-	case i >= 0 && ex.has.comps:
+	case i >= 0 && ex.comps.isSet():
 		r.fail(ErrValidate, ex.where, "Can not append exception comps to existing exception, only values")
 	case i >= 0:
 		known := *rule.exceptions[i]
 		known.values = append(slices.Clip(known.values), ex.values...)
 		rule.exceptions[i] = &known
-	case !ex.has.fields:
+	case !ex.fields.isSet():
 		r.fail(ErrValidate, ex.where, "Rule exception must have fields property with a list of fields")
 	case len(ex.values) == 0:
 		r.fail(ErrValidate, ex.where, "Rule exception must have values property with a list of values")
@@ -138,9 +141,11 @@ func (r *reader) appendException(rule *ruleItem, ex *exception) {
 func (r *reader) checkException(ex *exception, unknownSource bool) {
 	invalid := func(format string, args ...any) { r.fail(ErrValidate, ex.where, format, args...) }
 	fields := []tuple{ex.fields}
-	if ex.fields.list {
+	if !ex.fields.isSet() {
+		invalid("Rule exception item must have fields property with a list of fields")
+	} else if ex.fields.list {
 		fields = ex.fields.items
-		if !ex.has.comps {
+		if !ex.comps.isSet() {
 			ex.comps = tuple{list: true, items: slices.Repeat([]tuple{{text: "="}}, len(fields))}
 		}
 		if len(fields) != len(ex.comps.items) {
@@ -152,7 +157,7 @@ func (r *reader) checkException(ex *exception, unknownSource bool) {
 			}
 		}
 	} else {
-		if !ex.has.comps {
+		if !ex.comps.isSet() {
 			ex.comps = tuple{text: "in"}
 		}
 		if ex.comps.list {

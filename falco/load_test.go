@@ -203,6 +203,52 @@ func TestLoad(t *testing.T) {
 			[]string{"- required_plugin_versions:\n  - {name: k8smeta, version: new}\n"},
 			[]string{"error LOAD_ERR_VALIDATE Invalid required version 'new' for plugin 'k8smeta'"},
 		},
+		{
+			"exceptions with empty fields, or empty operators, which count as none",
+			[]string{rule("r", "evt.type = open", "exceptions:", "- {name: a, fields: [proc.name], comps: [], values: [[x]]}", "- {name: b, fields: proc.name, comps: , values: [x]}")},
+			[]string{"r: (evt.type = open and not proc.name = x and not proc.name in (x))"},
+		},
+		{
+			"an exception of no field",
+			[]string{rule("r", "evt.type = open", "exceptions:", "- {name: a, fields: [], values: [[x]]}")},
+			[]string{"error LOAD_ERR_VALIDATE Rule exception item must have fields property with a list of fields"},
+		},
+		{
+			"deprecated fields, each once",
+			[]string{rule("r", "evt.type = open and evt.latency.human = 0ns and evt.dir = < and tolower(evt.dir) = '<'", "override: {}") + "- rule: r\n  output: at %evt.latency.s\n  override: {output: replace}\n"},
+			[]string{
+				"warning LOAD_DEPRECATED_ITEM usage of deprecated field 'evt.latency' has been detected in the rule output",
+				"warning LOAD_DEPRECATED_ITEM usage of deprecated field 'evt.latency.s' has been detected in the rule output",
+				"warning LOAD_DEPRECATED_ITEM due to the drop of enter events, 'evt.dir = <' always evaluates to true, and 'evt.dir = >' always evaluates to false. The rule expression can be simplified by removing the condition on 'evt.dir'",
+				"warning LOAD_DEPRECATED_ITEM usage of deprecated field 'evt.latency.human' has been detected in the rule condition",
+				"r: (evt.type = open and evt.latency.human = 0ns and evt.dir = < and tolower(evt.dir) = <)",
+			},
+		},
+		{
+			"an event type must be one, whatever it is asked",
+			[]string{rule("r", "evt.type startswith exec")},
+			[]string{"error LOAD_ERR_COMPILE_CONDITION unknown event type exec"},
+		},
+		{
+			"fields that stand in conditions alone",
+			[]string{rule("r", "evt.type = connect and fd.net = 10.0.0.0/8") + "- rule: r\n  output: to %fd.ip\n  override: {output: replace}\n"},
+			[]string{"error LOAD_ERR_COMPILE_OUTPUT unknown filter: fd.ip is filter only and cannot be used as a display field"},
+		},
+		{
+			"fields that are compared with constants alone",
+			[]string{rule("r", "evt.type = execve and tolower(proc.aname[2]) = x")},
+			[]string{"error LOAD_ERR_COMPILE_CONDITION field 'proc.aname' does not support transformers"},
+		},
+		{
+			"and with no other field",
+			[]string{rule("r", "evt.type = execve and proc.name = val(proc.aname[2])")},
+			[]string{"error LOAD_ERR_COMPILE_CONDITION field 'proc.aname' can't be compared with another field"},
+		},
+		{
+			"true and false in yaml",
+			[]string{rule("r", "evt.type = open", "warn_evttypes: yES")},
+			[]string{"error LOAD_ERR_YAML_VALIDATE Can't decode YAML scalar value"},
+		},
 		{"text", []string{"hello"}, []string{"error LOAD_ERR_YAML_VALIDATE Rules content is not yaml"}},
 		{"an object", []string{"a: b"}, []string{"error LOAD_ERR_YAML_VALIDATE Rules content is not yaml array of objects"}},
 		{"nothing", []string{""}, nil},

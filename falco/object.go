@@ -110,11 +110,16 @@ func (o *object) flag(key string, def bool) bool {
 	if !o.has(key) {
 		return def
 	}
-	switch s := o.text(key); strings.ToLower(s) {
-	case "true", "yes", "on", "y":
-		return true
-	case "false", "no", "off", "n":
-		return false
+	s := o.text(key)
+	lower := strings.ToLower(s)
+	// The words are written small, large or as at the beginning of a sentence.
+	if s == lower || s == strings.ToUpper(s) || s[1:] == lower[1:] {
+		switch lower {
+		case "true", "yes", "on", "y":
+			return true
+		case "false", "no", "off", "n":
+			return false
+		}
 	}
 	o.failAt(key, "Can't decode YAML scalar value")
 	return def

@@ -71,9 +71,9 @@ func (o *Output) token(text string, cat *Catalog) (string, error) {
 		if err == nil {
 			var t typed
 			if t, err = c.left(operand); err == nil {
-				err = displayable(t.fields)
-			}
-			if err == nil {
+				if err := displayable(t.fields); err != nil {
+					return "", err
+				}
 				part.extract = t.extract
 				o.parts = append(o.parts, part)
 				o.add(t.fields)
@@ -94,7 +94,7 @@ func (o *Output) token(text string, cat *Catalog) (string, error) {
 func displayable(fields []*FieldRef) error {
 	for _, f := range fields {
 		if f.FilterOnly {
-			return fmt.Errorf("%s is filter only and cannot be used as a display field", f)
+			return fmt.Errorf("unknown filter: %s is filter only and cannot be used as a display field", f)
 		}
 	}
 	return nil
