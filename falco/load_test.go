@@ -286,10 +286,14 @@ func TestLoad(t *testing.T) {
 // TestYAMLErrors: the text is the YAML library's own.
 func TestYAMLErrors(t *testing.T) {
 	t.Parallel()
-	for _, text := range []string{"- a: b: c", "\x00", "- [", "a: *b", "- \xff\xfe"} {
+	for text, at := range map[string]string{"- a: b: c": "1:7", "\x00": "1:1", "- [": "1:4", "a: *b": "1:4", "- \xff\xfe": "", "- rule: r\n  desc: [d\n": "2:9"} {
 		set, results := Load([]File{file(text)}, Options{})
 		if set != nil || len(results) != 1 || results[0].Successful() {
 			t.Errorf("%q loads", text)
+			continue
+		}
+		if got := results[0].Errors[0].Error(); !strings.Contains(got, at+": LOAD_ERR_YAML_PARSE: ") {
+			t.Errorf("%q: %s, want it at %s", text, got, at)
 		}
 	}
 }

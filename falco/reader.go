@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"go.yaml.in/yaml/v4"
 )
@@ -53,7 +54,7 @@ func (r *reader) read(data []byte) *Problem {
 	}
 	docs, err := documents(data)
 	if err != nil {
-		r.fail(ErrYAMLParse, r.root(), "%s", strings.ReplaceAll(err.Error(), "\n", " "))
+		r.failYAML(err)
 	}
 	for _, doc := range docs {
 		r.col.doc++
@@ -79,6 +80,29 @@ func documents(data []byte) ([]*yaml.Node, error) {
 		all = append(all, doc)
 	}
 	return nil, errors.New("too many documents")
+}
+
+// failYAML fails for what is no YAML. An error at the end of the file is told at
+// the place of what does not end.
+func (r *reader) failYAML(err error) {
+	var at *yaml.LoadError
+	if !errors.As(err, &at) || at.Mark.Line == 0 {
+		r.fail(ErrYAMLParse, r.root(), "%s", strings.ReplaceAll(err.Error(), "\n", " "))
+		return
+	}
+	mark, message := at.Mark, at.Message
+	if at.ContextMsg != "" {
+		message += " " + at.ContextMsg
+	}
+	if r.offset(mark.Line, mark.Column) == len(r.res.content) && 0 < at.ContextMark.Line && at.ContextMark.Line < mark.Line {
+		mark = at.ContextMark
+	}
+	if mark.Line > len(r.lines) {
+		mark.Line = len(r.lines)
+		mark.Column = utf8.RuneCountInString(r.res.content[r.lines[mark.Line-1]:]) + 1
+	}
+	where := r.step(r.root(), valueType, "", &yaml.Node{Line: mark.Line, Column: mark.Column})
+	r.fail(ErrYAMLParse, where, "%s", strings.ReplaceAll(message, "\n", " "))
 }
 
 // root is the whole file.

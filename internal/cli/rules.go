@@ -210,11 +210,29 @@ func writeLoadText(w io.Writer, set *falco.Ruleset, results []*falco.Result) err
 		fmt.Fprintf(&b, "%s %s, %s\n", r.Name, verdict, plural(len(r.Warnings), "warning"))
 	}
 	if set != nil {
-		evaluated := len(set.Rules()) - len(set.Unavailable())
-		fmt.Fprintf(&b, "%s, %d of them about what a container start can carry\n", plural(len(set.Rules()), "rule"), evaluated)
+		b.WriteString(ruleCounts(set) + "\n")
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
+}
+
+// ruleCounts says how many rules there are, and what becomes of them here.
+func ruleCounts(set *falco.Ruleset) string {
+	disabled := 0
+	for _, r := range set.Rules() {
+		if !r.Enabled {
+			disabled++
+		}
+	}
+	unavailable := len(set.Unavailable())
+	text := fmt.Sprintf("%s, %d evaluated here", plural(len(set.Rules()), "rule"), len(set.Rules())-disabled-unavailable)
+	if unavailable > 0 {
+		text += fmt.Sprintf(", %d need syscall events, not evaluated here", unavailable)
+	}
+	if disabled > 0 {
+		text += fmt.Sprintf(", %d disabled", disabled)
+	}
+	return text
 }
 
 // writeLoadResults prints what "falco -V FILE -o json_output=true" prints.
