@@ -219,7 +219,7 @@ func joinOperands(all []Operand) string {
 
 // String quotes the text where it could not be read back without.
 func (t *Text) String() string {
-	if isBare(t.Value) {
+	if isBare(t.Value) && !strings.Contains(t.Value, "\b") {
 		return t.Value
 	}
 	return quote(t.Value)

@@ -3,10 +3,33 @@ package falco
 import (
 	"encoding/json"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 )
+
+// cases are the lines of a file of conformance cases, if the folder is there.
+func cases[T any](f *testing.F, file string) []T {
+	f.Helper()
+	dir := os.Getenv("TAGWARDEN_CONFORMANCE")
+	if dir == "" {
+		return nil
+	}
+	data, err := os.ReadFile(filepath.Join(dir, "falco", file))
+	if err != nil {
+		f.Fatal(err)
+	}
+	var all []T
+	for line := range strings.Lines(string(data)) {
+		var c T
+		if err := json.Unmarshal([]byte(line), &c); err != nil {
+			f.Fatal(err)
+		}
+		all = append(all, c)
+	}
+	return all
+}
 
 // FuzzParse: what is printed reads as the same, and nothing panics.
 func FuzzParse(f *testing.F) {
@@ -15,6 +38,9 @@ func FuzzParse(f *testing.F) {
 		`getopt(concat(a.b, "x"), "ab:")[b] = val(c.d)`, `join("-", (a.b, 3)) exists`, "((((a))))", "not not(a)", "a.b = oneof",
 	} {
 		f.Add(s)
+	}
+	for _, c := range cases[struct{ Condition string }](f, "cases.jsonl") {
+		f.Add(c.Condition)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
 		e, err := Parse(s)
@@ -53,7 +79,20 @@ func FuzzMatch(f *testing.F) {
 	f.Add("t.path pmatch (/a/*/b, '')", "/a/x/b/c")
 	f.Add("b64(t.s) bcontains 41", "QQ==")
 	f.Add(`getopt(t.args, "a:b") intersects (a)`, "-a")
+	for _, c := range cases[struct{ Mode, Condition string }](f, "cases.jsonl") {
+		if c.Mode != "parse" {
+			f.Add(c.Condition, "x")
+		}
+	}
 	f.Fuzz(func(t *testing.T, cond, value string) {
+		if c, err := Compile(cond, DefaultCatalog()); err == nil {
+			for seed := range byte(4) {
+				ev := hashedEvent{"execve", seed}
+				if got, want := c.Match(ev), plain(c.tree, ev); got != want {
+					t.Fatalf("%s on %v: got %v, want %v", cond, ev, got, want)
+				}
+			}
+		}
 		c, err := Compile(cond, testCatalog)
 		if err != nil {
 			return
@@ -61,7 +100,7 @@ func FuzzMatch(f *testing.F) {
 		ev := testEvent()
 		ev["t.s"], ev["t.path"], ev["t.bytes"] = StringValue(value), StringValue(value), StringValue(value)
 		ev["t.args"] = ListValue(StringValue(value), StringValue("x"))
-		if first := c.Match(ev); c.Match(ev) != first {
+		if first := c.Match(ev); c.Match(ev) != first || plain(c.tree, ev) != first {
 			t.Fatal("two answers for one event")
 		}
 		c.Match(mapEvent{})
@@ -86,6 +125,11 @@ func FuzzLoad(f *testing.F) {
 	if data, err := os.ReadFile("testdata/lab-010.yaml"); err == nil {
 		f.Add("- macro: container\n  condition: (container.id != host)\n" + string(data))
 	}
+	for _, c := range cases[struct{ Files []string }](f, "loader_cases.jsonl") {
+		for _, text := range c.Files {
+			f.Add(text)
+		}
+	}
 	f.Fuzz(func(t *testing.T, text string) {
 		set, results := Load([]File{file(text), file(text)}, Options{})
 		if len(results) == 0 || (set == nil) == results[len(results)-1].Successful() {
@@ -97,6 +141,7 @@ func FuzzLoad(f *testing.F) {
 		if set == nil {
 			return
 		}
+		checkPlain(t, set)
 		for _, ev := range []Event{newStart(), mapEvent{"evt.type": StringValue("open")}, mapEvent{}} {
 			set.Evaluate(nil, ev)
 		}

@@ -258,7 +258,12 @@ func quote(s string) string {
 		case '\t':
 			b.WriteString(`\t`)
 		case '\\':
-			b.WriteString(`\\`)
+			// Before the end, \\ would hide the quote that ends the text.
+			if i == len(s)-1 {
+				b.WriteString(`\x5c`)
+			} else {
+				b.WriteString(`\\`)
+			}
 		case '"':
 			b.WriteString(`\"`)
 		default:

@@ -192,5 +192,6 @@ func TestPublishedRulesFiles(t *testing.T) {
 	if set == nil {
 		t.Fatal(problems(results))
 	}
+	checkPlain(t, set)
 	t.Logf("%d rules, %d for container starts, %d need system calls", len(set.Rules()), len(set.starts.entries), len(set.Unavailable()))
 }
