@@ -1,8 +1,10 @@
 package falco
 
 import (
+	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -149,18 +151,8 @@ func BenchmarkPublishedRules(b *testing.B) {
 
 // BenchmarkFalcosRules takes Falco's own rules files, if they are there.
 func BenchmarkFalcosRules(b *testing.B) {
-	read := func(names ...string) (files []File) {
-		for _, name := range names {
-			data, err := os.ReadFile(conformance(b, "rules", name))
-			if err != nil {
-				b.Fatal(err)
-			}
-			files = append(files, File{name, data})
-		}
-		return files
-	}
-	base := read("falco_rules.yaml")
-	all := read("falco_rules.yaml", "falco-incubating_rules.yaml", "falco-sandbox_rules.yaml")
+	base := falcosFiles(b, "falco_rules.yaml")
+	all := falcosFiles(b, "falco_rules.yaml", "falco-incubating_rules.yaml", "falco-sandbox_rules.yaml")
 	exec, execCatalog := newSlotEvent(b, mapEvent{
 		"evt.type": StringValue("execve"), "proc.name": StringValue("nginx"), "proc.pname": StringValue("containerd-shim"),
 		"proc.exe": StringValue("/usr/sbin/nginx"), "proc.exepath": StringValue("/usr/sbin/nginx"), "proc.cmdline": StringValue("nginx -g daemon"),
@@ -207,11 +199,79 @@ func BenchmarkAlert(b *testing.B) {
 }
 
 func BenchmarkLoad(b *testing.B) {
-	files := lab010(b)
-	b.ReportAllocs()
-	for b.Loop() {
-		if set, results := Load(files, Options{}); set == nil {
-			b.Fatal(problems(results))
+	benchmarkLoad := func(b *testing.B, files []File) {
+		b.Helper()
+		b.ReportAllocs()
+		before := cpuTime(b)
+		for b.Loop() {
+			if set, results := Load(files, Options{}); set == nil {
+				b.Fatal(problems(results))
+			}
+		}
+		b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/1e3/float64(b.N), "cpu-ms/op")
+	}
+	b.Run("2", func(b *testing.B) { benchmarkLoad(b, lab010(b)) })
+	b.Run("generated/95", func(b *testing.B) { benchmarkLoad(b, generatedRules(95)) })
+	b.Run("falco/93", func(b *testing.B) {
+		benchmarkLoad(b, falcosFiles(b, "falco_rules.yaml", "falco-incubating_rules.yaml", "falco-sandbox_rules.yaml"))
+	})
+}
+
+// generatedRules are as many rules about container starts as a large rules file
+// has: shared macros and lists, exceptions, and a few that need system calls.
+func generatedRules(n int) []File {
+	var b strings.Builder
+	b.WriteString(`
+- macro: container
+  condition: (container.id != host)
+- macro: started
+  condition: (evt.type = container and container)
+- list: trusted
+  items: [docker.io/library/nginx, docker.io/library/redis, registry.k8s.io/pause, quay.io/prometheus/node-exporter]
+- macro: trusted_image
+  condition: (container.image.repository in (trusted) or container.image.repository startswith registry.example.com/)
+- macro: production
+  condition: (k8s.ns.name in (production, prod) or k8s.ns.name endswith -production)
+`)
+	conditions := []string{
+		"started and not trusted_image and container.image.tag in (latest, edge, v%[1]d)",
+		"started and production and container.image.repository = docker.io/shop/service-%[1]d",
+		"started and container.image.repository in (docker.io/miner/m%[1]d, docker.io/miner/x%[1]d) and not production",
+		"started and container.privileged = true and container.name = job-%[1]d and not trusted_image",
+		"started and container.image.digest startswith sha256:%[1]d and production",
+		"started and container.image regex '.*/shop-%[1]d[a-z]+:[0-9.]+' and not trusted_image",
+		"started and (container.image.tag = rc%[1]d or container.image.tag endswith -rc%[1]d) and k8s.pod.name contains web",
+		"evt.type = execve and container and proc.name in (sh, bash) and proc.pname = service-%[1]d",
+	}
+	for i := range n {
+		fmt.Fprintf(&b, "- rule: Rule %d\n  desc: rule %[1]d\n  condition: "+conditions[i%len(conditions)]+
+			"\n  output: started %%container.name of %%container.image in %%k8s.ns.name\n  priority: WARNING\n"+
+			"  exceptions:\n  - {name: pods, fields: [k8s.ns.name, k8s.pod.name], values: [[tools, debug-%[1]d], [ci, job-%[1]d]]}\n", i)
+	}
+	return []File{{"generated.yaml", []byte(b.String())}}
+}
+
+// BenchmarkGeneratedRules: container starts that match nothing, and one that
+// matches a rule.
+func BenchmarkGeneratedRules(b *testing.B) {
+	tagged := newStart()
+	tagged.tag, tagged.repository, tagged.image = "edge", "docker.io/shop/service-1", "docker.io/shop/service-1:edge"
+	for _, n := range []int{25, 95} {
+		for name, ev := range map[string]*startEvent{"none": newStart(), "match": tagged} {
+			b.Run(fmt.Sprintf("%d/%s", n, name), func(b *testing.B) { benchmarkEvaluate(b, generatedRules(n), startCatalog(b), ev) })
 		}
 	}
+}
+
+// falcosFiles are rules files that come with Falco, if they are there.
+func falcosFiles(tb testing.TB, names ...string) (files []File) {
+	tb.Helper()
+	for _, name := range names {
+		data, err := os.ReadFile(conformance(tb, "rules", name))
+		if err != nil {
+			tb.Fatal(err)
+		}
+		files = append(files, File{name, data})
+	}
+	return files
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Event gives the values of one event's fields. A program keeps no reference
@@ -27,7 +28,8 @@ type Condition struct {
 	expr     Expr
 	fields   []*FieldRef
 	tree     *node
-	program  *program
+	once     sync.Once
+	made     *program
 }
 
 // ConditionWarning is what Falco says of a condition that compiles.
@@ -40,7 +42,13 @@ func (w ConditionWarning) String() string { return w.Message }
 
 // Match reports whether the condition holds for ev. It does not allocate
 // memory, unless the condition has transformers.
-func (c *Condition) Match(ev Event) bool { return c.program.match(ev) }
+func (c *Condition) Match(ev Event) bool { return c.program().match(ev) }
+
+// program makes the program, if that was not done yet.
+func (c *Condition) program() *program {
+	c.once.Do(func() { c.made = newProgram([]ruleTree{{tree: c.tree}}) })
+	return c.made
+}
 
 // Expr is the condition that was compiled.
 func (c *Condition) Expr() Expr { return c.expr }
@@ -63,7 +71,7 @@ func Compile(condition string, cat *Catalog) (*Condition, error) {
 func CompileExpr(e Expr, source string, cat *Catalog) (*Condition, error) {
 	cond, err := compile(e, source, cat)
 	if err == nil {
-		cond.program = newProgram([]ruleTree{{tree: cond.tree}})
+		cond.program()
 	}
 	return cond, err
 }

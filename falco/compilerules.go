@@ -67,7 +67,6 @@ func (c *ruleCompiler) rule(item *ruleItem) (*Rule, *Problem) {
 	if skip, p := c.condition(rule); skip || p != nil {
 		return nil, p
 	}
-	rule.cond.program = newProgram([]ruleTree{{tree: rule.cond.tree}})
 	rule.types = eventTypes(rule.Expr)
 	if item.warnTypes && item.source == "syscall" && rule.types.wide() {
 		c.res.warn(WarnNoEventType, item.where, "Rule matches too many evt.type values. This has a significant performance penalty.")

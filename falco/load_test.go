@@ -18,7 +18,7 @@ func rule(name, condition string, more ...string) string {
 	return fmt.Sprintf("- rule: %s\n  desc: d\n  condition: %s\n  output: o\n  priority: INFO\n  %s\n", name, condition, strings.Join(more, "\n  "))
 }
 
-const guard = "evt.type = container and "
+const started = "evt.type = container and "
 
 func TestLoad(t *testing.T) {
 	t.Parallel()
@@ -30,41 +30,41 @@ func TestLoad(t *testing.T) {
 		{
 			"lists are written out as text",
 			[]string{
-				"- list: inner\n  items: [a, b c]\n- list: outer\n  items: [inner, d]\n" + rule("r", guard+"proc.name in (x, outer)"),
+				"- list: inner\n  items: [a, b c]\n- list: outer\n  items: [inner, d]\n" + rule("r", started+"proc.name in (x, outer)"),
 			},
 			[]string{`r: (evt.type = container and proc.name in (x, a, "b c", d))`},
 		},
 		{
 			"a list that is defined later is written out, too",
 			[]string{
-				"- list: outer\n  items: [inner, d]\n- list: inner\n  items: [a]\n" + rule("r", guard+"proc.name in (outer)"),
+				"- list: outer\n  items: [inner, d]\n- list: inner\n  items: [a]\n" + rule("r", started+"proc.name in (outer)"),
 			},
 			[]string{"r: (evt.type = container and proc.name in (a, d))"},
 		},
 		{
 			"an empty list takes a comma along",
 			[]string{
-				"- list: none\n  items: []\n" + rule("r", guard+"proc.name in (a, none, b) and proc.pname in (none, c) and proc.exe in (none)"),
+				"- list: none\n  items: []\n" + rule("r", started+"proc.name in (a, none, b) and proc.pname in (none, c) and proc.exe in (none)"),
 			},
 			[]string{"r: (evt.type = container and proc.name in (a, b) and proc.pname in (c) and proc.exe in ())"},
 		},
 		{
 			"a list is also written out where a value was meant",
 			[]string{
-				"- list: latest\n  items: [a, b]\n" + rule("r", guard+"container.image.tag = latest"),
+				"- list: latest\n  items: [a, b]\n" + rule("r", started+"container.image.tag = latest"),
 			},
 			[]string{"error LOAD_ERR_COMPILE_CONDITION unexpected token after 'a', expecting 'or', 'and'"},
 		},
 		{
 			"unless the value stands in quotes",
 			[]string{
-				"- list: latest\n  items: [a, b]\n" + rule("r", `'`+guard+`container.image.tag = "latest" and container.name in (latest)'`),
+				"- list: latest\n  items: [a, b]\n" + rule("r", `'`+started+`container.image.tag = "latest" and container.name in (latest)'`),
 			},
 			[]string{"r: (evt.type = container and container.image.tag = latest and container.name in (a, b))"},
 		},
 		{
 			"an undefined list is a text",
-			[]string{rule("r", guard+"container.image.repository in (known_images)")},
+			[]string{rule("r", started+"container.image.repository in (known_images)")},
 			[]string{"r: (evt.type = container and container.image.repository in (known_images))"},
 		},
 		{
@@ -149,12 +149,12 @@ func TestLoad(t *testing.T) {
 		},
 		{
 			"an unknown field",
-			[]string{rule("r", guard+"\n    no.such = 1")},
+			[]string{rule("r", started+"\n    no.such = 1")},
 			[]string{"error LOAD_ERR_COMPILE_CONDITION filter_check called with nonexistent field no.such"},
 		},
 		{
 			"an unknown field that may be",
-			[]string{rule("r", guard+"no.such = 1", "skip-if-unknown-filter: true")},
+			[]string{rule("r", started+"no.such = 1", "skip-if-unknown-filter: true")},
 			[]string{"warning LOAD_UNKNOWN_FILTER filter_check called with nonexistent field no.such"},
 		},
 		{
@@ -471,7 +471,7 @@ func TestMatching(t *testing.T) {
 
 func TestUnavailable(t *testing.T) {
 	t.Parallel()
-	text := rule("start", guard+"container.id != host") + rule("exec", "evt.type in (execve, execveat) and proc.name = sh") +
+	text := rule("start", started+"container.id != host") + rule("exec", "evt.type in (execve, execveat) and proc.name = sh") +
 		rule("field", "evt.type = container and proc.name = sh") + rule("not", "evt.type = container and not proc.name = sh") +
 		rule("off", "evt.type = execve", "enabled: false")
 	set, results := Load([]File{file(text)}, Options{})

@@ -148,6 +148,21 @@ func (b *builder) count(n *node) {
 	}
 }
 
+// addIndex gives the fields of an index a place, and writes its guards.
+func (b *builder) addIndex(x *index) {
+	for i := range x.guards {
+		b.count(x.guards[i].tree)
+	}
+	for i := range x.fields {
+		f := &x.fields[i]
+		b.asked[f.ref.text] += 2
+		f.slot = b.keep(f.ref.text)
+	}
+	for i := range x.guards {
+		x.guards[i].begin = b.emit(x.guards[i].tree, answerYes, answerNo)
+	}
+}
+
 // isShared reports whether several places ask a part that takes more than a
 // question or two.
 func (b *builder) isShared(n *node) bool {

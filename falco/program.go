@@ -74,6 +74,21 @@ func bitAt(n int) bit { return bit{word: uint8(n / 64), mask: 1 << (n % 64)} }
 
 func (s *set256) has(b bit) bool { return s[b.word%words]&b.mask != 0 }
 
+func (s *set256) meets(o *set256) bool {
+	var both uint64
+	for w := range s {
+		both |= s[w] & o[w]
+	}
+	return both != 0
+}
+
+func (s *set256) without(o *set256) (rest set256) {
+	for w := range s {
+		rest[w] = s[w] &^ o[w]
+	}
+	return rest
+}
+
 func (s *set256) add(b bit) { s[b.word%words] |= b.mask }
 
 // frame is what is known of one event.
@@ -107,15 +122,13 @@ func newProgram(trees []ruleTree) *program {
 	folded := make([]*node, len(trees))
 	for i, t := range trees {
 		folded[i] = fold(t.tree)
-		b.count(folded[i])
 	}
-	p.index = newIndex(folded)
+	p.index, folded = newIndex(b, folded)
+	for _, n := range folded {
+		b.count(n)
+	}
 	if p.index != nil {
-		for i := range p.index.fields {
-			f := &p.index.fields[i]
-			b.asked[f.ref.text] += 2
-			f.slot = b.keep(f.ref.text)
-		}
+		b.addIndex(p.index)
 	}
 	for i, t := range trees {
 		p.entries = append(p.entries, entry{b.emit(folded[i], answerYes, answerNo), t.rule})
@@ -176,10 +189,7 @@ func (p *program) each(dst []*Rule, ev Event, first bool, f *frame) []*Rule {
 
 // indexed asks the rules that the index leaves.
 func (p *program) indexed(dst []*Rule, ev Event, first bool, f *frame) []*Rule {
-	var open set256
-	if !p.index.candidates(ev, f, &open) {
-		return p.each(dst, ev, first, f)
-	}
+	open := p.index.candidates(p, ev, f)
 	for w, word := range open {
 		for ; word != 0; word &= word - 1 {
 			e := &p.entries[w*64+bits.TrailingZeros64(word)]
