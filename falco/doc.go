@@ -19,7 +19,8 @@
 //	}
 //
 // One condition is read by [Parse] and compiled by [Compile]; the error is a
-// [*ParseError] or a [*CompileError] and knows its place.
+// [*ParseError] or a [*CompileError], with its place, the text that is wrong and a
+// line that points to it.
 //
 // # Conditions
 //

@@ -254,18 +254,18 @@ func (ex *exception) condition() (string, *Problem) {
 }
 
 // operand is the value as the right side of a check.
-func (v *tuple) operand(list bool) string {
+func (t *tuple) operand(list bool) string {
 	switch {
-	case v.list:
-		items := make([]string, len(v.items))
-		for i, item := range v.items {
+	case t.list:
+		items := make([]string, len(t.items))
+		for i, item := range t.items {
 			items[i] = quoteItem(item.text)
 		}
 		return "(" + strings.Join(items, ", ") + ")"
 	case !list:
-		return quoteItem(v.text)
-	case strings.HasPrefix(v.text, "("):
-		return v.text
+		return quoteItem(t.text)
+	case strings.HasPrefix(t.text, "("):
+		return t.text
 	}
-	return "(" + v.text + ")"
+	return "(" + t.text + ")"
 }
