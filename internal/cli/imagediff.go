@@ -252,12 +252,12 @@ func writeDiffPlatform(w io.Writer, p *imagediff.Platform, rows int) error {
 			layers []imagediff.Layer
 		}{{"-", p.A.Layers}, {"+", p.B.Layers}} {
 			for i, l := range side.layers[min(p.SharedLayers, len(side.layers)):] {
-				fmt.Fprintf(tw, "  %s  %d\t%s\t%s\t%s\n", side.sign, p.SharedLayers+i+1, shortDigest(l.Digest), byteSize(l.Size), shown(l.CreatedBy))
+				fmt.Fprintf(tw, "  %s  %d\t%s\t%s\t%s\n", side.sign, p.SharedLayers+i+1, shortDigest(l.Digest), byteSize(l.Size), dash(shown(l.CreatedBy)))
 			}
 		}
 	}
 	if section("FILES  "+filesLine(&p.Files), len(p.Files.List)) {
-		if !p.Complete {
+		if !p.Files.Complete {
 			fmt.Fprintln(tw, "  "+notWhole)
 		}
 		fmt.Fprintln(tw, "  CHANGE\tPATH\tMARKS\tMODE\tOWNER\tSIZE\tSHA-256")
@@ -406,7 +406,7 @@ func markdownPlatform(w io.Writer, p *imagediff.Platform, rows int) {
 		}
 	}
 	if len(p.Files.List) > 0 {
-		if !p.Complete {
+		if !p.Files.Complete {
 			fmt.Fprintln(w, "\n"+notWhole)
 		}
 		fmt.Fprint(w, "\n| change | file | marks | mode | owner | size | SHA-256 |\n|---|---|---|---|---|---|---|\n")

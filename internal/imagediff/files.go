@@ -52,6 +52,7 @@ func (c *comparer) files(ctx context.Context, p *Platform, a, b *one) {
 			j.stop("", err)
 		} else {
 			p.Files = c.list(all)
+			p.Files.Complete = !j.missing
 			j.packages(left, right, all)
 			p.A.Base.OS, p.B.Base.OS = osOf(left), osOf(right)
 		}
@@ -69,6 +70,8 @@ type job struct {
 	r *layerReader
 	// stopped is why it was given up, or "".
 	stopped string
+	// missing is whether a layer, or an entry of one, is not in the trees.
+	missing bool
 }
 
 // stop gives up where going on makes no sense: at the end of the time or of
@@ -103,6 +106,7 @@ func (j *job) read(ctx context.Context, o *one, from, to int) [][]record {
 		found, err := j.r.read(ctx, o.ref, of, o.config.RootFS.DiffIDs[i], i+1)
 		if err != nil {
 			if !j.stop(what, err) {
+				j.missing = true
 				j.unchecked(Unchecked{j.p.Platform, o.name, what, err.Error()})
 			}
 			layers = append(layers, nil)
@@ -139,6 +143,7 @@ func (j *job) apply(ctx context.Context, t *tree, o *one, from int, layers [][]r
 			return
 		}
 		for _, text := range odd {
+			j.missing = true
 			j.unchecked(Unchecked{j.p.Platform, o.name, fmt.Sprintf("layer %d", from+i+1), text})
 		}
 		for _, name := range t.followed {

@@ -136,6 +136,9 @@ type Files struct {
 	Added   int `json:"added"`
 	Changed int `json:"changed"`
 	Removed int `json:"removed"`
+	// Complete is whether all layers were read that had to be. Else what is
+	// added or removed may be in one that was not.
+	Complete bool `json:"complete"`
 	// Omitted is how many are counted and not in List.
 	Omitted int `json:"omitted"`
 	// List has those that matter most first, then by path.
@@ -376,6 +379,7 @@ func (c *comparer) pair(ctx context.Context, a, b *one) {
 	defer func() {
 		p.Complete = len(c.diff.Unchecked) == before
 		p.Same = p.Same && p.Complete
+		p.Files.Complete = p.Files.Complete || p.Same
 		c.diff.Platforms = append(c.diff.Platforms, p)
 	}()
 	switch {

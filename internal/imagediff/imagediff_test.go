@@ -407,6 +407,9 @@ func TestNotRead(t *testing.T) {
 			if !strings.Contains(d.Highlights[0], "could not be compared") {
 				t.Errorf("highlights %q", d.Highlights)
 			}
+			if d.Platforms[0].Files.Complete {
+				t.Error("the files are said to be all")
+			}
 		})
 	}
 }
