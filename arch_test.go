@@ -20,11 +20,11 @@ const module = "github.com/tagwarden/tagwarden/"
 // packages of a lower layer; packages of one layer do not know each other.
 var layers = [][]string{
 	{"image", "falco", "internal/finding", "internal/lines", "internal/when", "internal/version"},
-	{"internal/policy", "internal/event", "internal/jsonevent", "internal/lockfile"},
+	{"internal/policy", "internal/event", "internal/jsonevent", "internal/lockfile", "internal/kubeconfig"},
 	{"internal/history", "internal/workload"},
 	{"internal/drift", "internal/triage", "internal/manifest", "internal/render", "internal/source/kube", "internal/source/falcoalert", "internal/source/containerd", "internal/source/replay", "internal/registry", "internal/registry/registrytest", "internal/pushes", "internal/store", "rules"},
 	{"internal/imagediff"},
-	{"internal/engine", "internal/scan", "internal/pin", "internal/store/storetest"},
+	{"internal/engine", "internal/scan", "internal/pin", "internal/admission", "internal/cluster", "internal/store/storetest"},
 	{"internal/evidence"},
 	{"internal/cli"},
 	{"cmd/tagwarden"},

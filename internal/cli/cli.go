@@ -134,6 +134,7 @@ could not be done.`,
 		newImage(env),
 		newRules(env),
 		newPolicy(env),
+		newAdmission(env),
 		newStore(env),
 		newVersion(env),
 	)

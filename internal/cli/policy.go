@@ -64,7 +64,7 @@ or above --fail-on.`,
 		}
 		var err error
 		if *output == "json" {
-			err = encodeJSON(env.Stdout, report)
+			err = writeJSON(env.Stdout, report)
 		} else {
 			err = report.text(env.Stdout)
 		}
@@ -130,12 +130,6 @@ func (r *checkReport) text(w io.Writer) error {
 	}
 	_, err := io.WriteString(w, b.String())
 	return err
-}
-
-func encodeJSON(w io.Writer, v any) error {
-	enc := json.NewEncoder(w)
-	enc.SetEscapeHTML(false)
-	return enc.Encode(v)
 }
 
 func newPolicySchema(env Env) *cobra.Command {
@@ -280,7 +274,7 @@ func explainImage(w io.Writer, name string, r policy.Ruling, c *policy.Container
 		x.Findings = append(x.Findings, f)
 	}
 	if output == "json" {
-		return encodeJSON(w, x)
+		return writeJSON(w, x)
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s  %s\n", x.Decision, printable(c.Image))
@@ -348,7 +342,7 @@ func explainPolicy(env Env, name string, p *policy.Policy, output string) error 
 		})
 	}
 	if output == "json" {
-		return encodeJSON(env.Stdout, x)
+		return writeJSON(env.Stdout, x)
 	}
 	return x.text(env.Stdout)
 }

@@ -13,6 +13,11 @@ type Admission struct {
 	// registry does not tell its digest: Off lets it in as it is, Warn says so,
 	// Deny refuses it where it is in production.
 	Unresolved Effect
+	// DenyMade denies what the controllers of Kubernetes make from templates that
+	// are there already, too. Without it such pods are let in with a warning: the
+	// template was let in, or is older than the policy, and a pod that cannot
+	// come back when its node fails is an outage.
+	DenyMade bool
 }
 
 // Pin says in which objects tags are pinned to digests.
@@ -29,11 +34,13 @@ const (
 	PinNothing
 )
 
-// pinWords and unresolvedWords are the values of admission.pin and
-// admission.unresolved, in the order of what they stand for.
+// The values of admission.pin and admission.unresolved, in the order of what
+// they stand for.
 var (
 	pinWords        = []string{"pods", "templates", "off"}
 	unresolvedWords = []string{"allow", "warn", "deny"}
+	// controllersWords are the values of admission.controllers.
+	controllersWords = []string{"warn", "deny"}
 )
 
 // String returns pods, templates or off.
@@ -51,6 +58,10 @@ func (r *reader) admission(n *yaml.Node, path string, a *Admission) {
 		field{"unresolved", func(n *yaml.Node, path string) {
 			s, _ := r.choice(n, path, unresolvedWords...)
 			a.Unresolved = []Effect{Off, Warn, Deny}[max(slices.Index(unresolvedWords, s), 0)]
+		}},
+		field{"controllers", func(n *yaml.Node, path string) {
+			s, _ := r.choice(n, path, controllersWords...)
+			a.DenyMade = s == "deny"
 		}},
 	)
 }

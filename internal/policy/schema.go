@@ -134,8 +134,9 @@ func policySchema(object bool) *Schema {
 			"identityRegexp": textSchema("A pattern that matches the whole subject, instead of identity."),
 		}, "name", "images")),
 		"admission": objectSchema("How requests to the API server are answered.", map[string]*Schema{
-			"pin":        wordSchema("Which objects have their tags pinned to digests: pods alone, the templates of controllers too, or none."+quoted(object), pinWords...),
-			"unresolved": wordSchema("What becomes of an image whose digest the registry does not tell: let in as it is, with a warning, or denied in production.", unresolvedWords...),
+			"pin":         wordSchema("Which objects have their tags pinned to digests: pods alone, the templates of controllers too, or none."+quoted(object), pinWords...),
+			"unresolved":  wordSchema("What becomes of an image whose digest the registry does not tell: let in as it is, with a warning, or denied in production.", unresolvedWords...),
+			"controllers": wordSchema("What becomes of pods that Kubernetes' own controllers make from templates that are there already, where they would be denied: a warning, so that they come back when a node fails, or a denial.", controllersWords...),
 		}),
 		"maxExceptionDays": {Type: "integer", Minimum: 1, Maximum: mostDays, Description: "How many days ahead an exception may end. A year, if left out."},
 		"exceptions":       listSchema("Who accepts which finding where, and until when. Each names a finding or a rule, and at least one of namespace, workload, image and containerKind.", exceptionSchema()),
