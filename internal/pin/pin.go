@@ -240,6 +240,8 @@ func ask(data []byte, ref *manifest.Reference) (*Asked, error) {
 	case tag != "":
 	case a.Digest == "" && ref.Split != nil && ref.Format != manifest.Dockerfile:
 		return nil, errors.New("the tag is chosen elsewhere: the fields here have none")
+	case a.Digest == "" && mayGetTag(ref):
+		return nil, errors.New("it has no tag, and whoever reads the field may put one to it; write the tag")
 	case a.Digest == "":
 		tag = "latest"
 	default:
@@ -258,6 +260,23 @@ func ask(data []byte, ref *manifest.Reference) (*Asked, error) {
 	}
 	return a, nil
 }
+
+// mayGetTag reports whether a reference without a tag may be a name alone: in
+// values, for a chart that has the tag in another field, and in custom resources
+// for an operator that knows its version. What has containers, as pods, workflows
+// and tasks do, is run as it stands.
+func mayGetTag(ref *manifest.Reference) bool {
+	switch {
+	case ref.Format == manifest.HelmValues:
+		return true
+	case ref.Format != manifest.Kubernetes || ref.ContainerKind != manifest.Other:
+		return false
+	}
+	return !runs.MatchString(ref.Path)
+}
+
+// runs are the paths of fields that are run as they stand, beside those of pods.
+var runs = regexp.MustCompile(`(?i)(?:\.(?:container|script|stepTemplate)|(?:steps|sidecars|containers)\[\d+\])\.image$`)
 
 // tagBeside is the tag for people beside a digest: in its own field, or first in
 // the comment.
