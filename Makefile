@@ -55,6 +55,10 @@ fuzz: ## Run every fuzz target for FUZZTIME (10s)
 bench: ## Run the benchmarks
 	go test -run '^$$' -bench . -benchmem ./...
 
+.PHONY: bench-pin
+bench-pin: build ## Measure pin beside its peers, which are built at first
+	cd bench && go run ./cmd/bench pin
+
 .PHONY: bench-scan
 bench-scan: build ## Measure scan beside its peers, which are built at first
 	cd bench && go run ./cmd/bench scan

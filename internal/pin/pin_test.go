@@ -196,3 +196,18 @@ func TestEdit(t *testing.T) {
 		})
 	}
 }
+
+// BenchmarkEdit pins a deployment of a few lines.
+func BenchmarkEdit(b *testing.B) {
+	text := []byte("apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a, labels: {app: a}}\nspec:\n  template:\n    spec:\n      containers:\n" +
+		"      - name: a\n        image: nginx:1.25 # x\n        args: [\"-v\"]\n      - {name: b, image: \"redis:7\"}\n")
+	e := pin.Editor{Decide: decide}
+	b.SetBytes(int64(len(text)))
+	b.ReportAllocs()
+	for b.Loop() {
+		got, err := e.Edit(b.Context(), "a.yaml", manifest.Kubernetes, text)
+		if err != nil || !got.Changed {
+			b.Fatal(got, err)
+		}
+	}
+}

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -23,17 +24,31 @@ func run(ctx context.Context, args []string) error {
 	if len(args) > 1 && args[0] == measureCommand {
 		return measureOne(ctx, args[1:])
 	}
-	if len(args) == 0 || args[0] != "scan" {
-		return fmt.Errorf("usage: bench scan [-files N] [-runs N] [-tagwarden FILE] [-bin FOLDER]")
+	if len(args) == 0 {
+		return errUsage
 	}
-	flags := flag.NewFlagSet("bench scan", flag.ContinueOnError)
-	b := scanBench{}
-	flags.IntVar(&b.files, "files", 20_000, "how many manifests")
-	flags.IntVar(&b.runs, "runs", 3, "how often each program runs; the median counts")
-	flags.StringVar(&b.tagwarden, "tagwarden", "../bin/tagwarden", "the built program")
-	flags.StringVar(&b.bin, "bin", "bin", "where the peers are built")
-	if err := flags.Parse(args[1:]); err != nil {
-		return err
+	flags := flag.NewFlagSet("bench "+args[0], flag.ContinueOnError)
+	runs := flags.Int("runs", 3, "how often each program runs; the median counts")
+	tagwarden := flags.String("tagwarden", "../bin/tagwarden", "the built program")
+	bin := flags.String("bin", "bin", "where the peers are built")
+	switch args[0] {
+	case "scan":
+		files := flags.Int("files", 20_000, "how many manifests")
+		if err := flags.Parse(args[1:]); err != nil {
+			return err
+		}
+		b := scanBench{files: *files, runs: *runs, tagwarden: *tagwarden, bin: *bin}
+		return b.run(ctx)
+	case "pin":
+		files := flags.Int("files", 1_000, "how many manifests")
+		images := flags.Int("images", 200, "how many images")
+		if err := flags.Parse(args[1:]); err != nil {
+			return err
+		}
+		b := pinBench{files: *files, images: *images, runs: *runs, tagwarden: *tagwarden, bin: *bin}
+		return b.run(ctx)
 	}
-	return b.run(ctx)
+	return errUsage
 }
+
+var errUsage = errors.New("usage: bench scan|pin [-files N] [-images N] [-runs N] [-tagwarden FILE] [-bin FOLDER]")

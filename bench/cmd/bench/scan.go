@@ -196,16 +196,21 @@ func (b *scanBench) program(ctx context.Context, s scanner) (string, error) {
 	if s.module == "" {
 		return filepath.Abs(b.tagwarden)
 	}
-	dir, err := filepath.Abs(b.bin)
+	return build(ctx, b.bin, s.name, s.module)
+}
+
+// build finds a program in a folder, or builds it there.
+func build(ctx context.Context, bin, name, module string) (string, error) {
+	dir, err := filepath.Abs(bin)
 	if err != nil {
 		return "", err
 	}
-	path := filepath.Join(dir, s.name)
+	path := filepath.Join(dir, name)
 	if _, err := os.Stat(path); err == nil {
 		return path, nil
 	}
-	fmt.Fprintf(os.Stderr, "building %s\n", s.module)
-	cmd := exec.CommandContext(ctx, "go", "install", s.module)
+	fmt.Fprintf(os.Stderr, "building %s\n", module)
+	cmd := exec.CommandContext(ctx, "go", "install", module)
 	cmd.Env = append(os.Environ(), "GOBIN="+dir, "GOFLAGS=-mod=mod", "CGO_ENABLED=0")
 	if out, err := cmd.CombinedOutput(); err != nil {
 		lines := strings.Split(strings.TrimSpace(string(out)), "\n")
@@ -243,6 +248,25 @@ func measureOne(ctx context.Context, args []string) error {
 	})
 }
 
+// measured runs a program in a process that measures it. said are its lines on
+// stderr.
+func measured(ctx context.Context, out io.Writer, args []string) (one used, said []string, err error) {
+	self, err := os.Executable()
+	if err != nil {
+		return used{}, nil, err
+	}
+	cmd := exec.CommandContext(ctx, self, append([]string{measureCommand}, args...)...)
+	var stderr bytes.Buffer
+	cmd.Stdout, cmd.Stderr = out, &stderr
+	if err := cmd.Run(); err != nil {
+		return used{}, nil, fmt.Errorf("%w: %s", err, strings.TrimSpace(stderr.String()))
+	}
+	said = strings.Split(strings.TrimSpace(stderr.String()), "\n")
+	last := len(said) - 1
+	err = json.Unmarshal([]byte(said[last]), &one)
+	return one, said[:last], err
+}
+
 // A measurement is the median of several runs.
 type measurement struct {
 	wall, cpu     time.Duration
@@ -257,26 +281,15 @@ func (b *scanBench) measure(ctx context.Context, s scanner, program string) (mea
 		out.Reset()
 		var m measurement
 		for _, args := range s.commands(b, program) {
-			self, err := os.Executable()
+			one, said, err := measured(ctx, &out, args)
 			if err != nil {
-				return m, err
-			}
-			cmd := exec.CommandContext(ctx, self, append([]string{measureCommand}, args...)...)
-			var stderr bytes.Buffer
-			cmd.Stdout, cmd.Stderr = &out, &stderr
-			if err := cmd.Run(); err != nil {
-				return m, fmt.Errorf("%w: %s", err, strings.TrimSpace(stderr.String()))
-			}
-			said := strings.Split(strings.TrimSpace(stderr.String()), "\n")
-			var one used
-			if err := json.Unmarshal([]byte(said[len(said)-1]), &one); err != nil {
 				return m, err
 			}
 			m.wall += one.Wall
 			m.cpu += one.CPU
 			m.peak = max(m.peak, one.Peak)
 			if out.Len() == 0 {
-				return m, fmt.Errorf("it wrote nothing: %s", strings.Join(said[:len(said)-1], "; "))
+				return m, fmt.Errorf("it wrote nothing: %s", strings.Join(said, "; "))
 			}
 		}
 		all = append(all, m)
