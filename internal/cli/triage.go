@@ -24,6 +24,7 @@ import (
 	"github.com/tagwarden/tagwarden/internal/imagediff"
 	"github.com/tagwarden/tagwarden/internal/pushes"
 	"github.com/tagwarden/tagwarden/internal/registry"
+	"github.com/tagwarden/tagwarden/internal/source/containerd"
 	"github.com/tagwarden/tagwarden/internal/source/falcoalert"
 	"github.com/tagwarden/tagwarden/internal/source/kube"
 	"github.com/tagwarden/tagwarden/internal/store"
@@ -40,6 +41,8 @@ type triageFlags struct {
 	namespace  string
 	container  string
 	policy     string
+	node       string
+	nodeNS     string
 	timeout    time.Duration
 	explain    bool
 	apply      []string
@@ -104,6 +107,8 @@ is undecided, or could not be asked. Hygiene with a tracked exception is always 
 	flags.StringVar(&f.context, "context", "", "context of the kubeconfig")
 	flags.StringVar(&f.cluster, "cluster-name", "", "`name` of the cluster in the history (default: the one in the kubeconfig)")
 	flags.StringVarP(&f.namespace, "namespace", "n", "", "the namespace of SUBJECT")
+	flags.StringVar(&f.node, "containerd-address", "", "containerd's `socket`, if this is the node that runs SUBJECT: when its image came")
+	flags.StringVar(&f.nodeNS, "containerd-namespace", containerd.DefaultNamespace, "containerd's namespace")
 	flags.StringVarP(&f.container, "container", "c", "", "one container only")
 	flags.StringVar(&f.policy, "policy", "", "policy `file` (default tagwarden.yaml, if it exists)")
 	flags.DurationVar(&f.timeout, "timeout", evidence.DefaultTimeout, "how long everything together may take")
@@ -137,6 +142,9 @@ func (f *triageFlags) run(ctx context.Context, env Env, subject string) (err err
 		}
 		defer func() { err = errors.Join(err, s.Close()) }()
 		g.History = s
+	}
+	if f.node != "" {
+		g.Images = containerd.New(containerd.Config{Address: f.node, Namespace: f.nodeNS, Log: newLog(con)}).Images
 	}
 	cluster, err := f.look(env, con, g)
 	if err != nil {

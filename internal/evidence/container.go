@@ -18,6 +18,7 @@ import (
 	"github.com/tagwarden/tagwarden/internal/history"
 	"github.com/tagwarden/tagwarden/internal/policy"
 	"github.com/tagwarden/tagwarden/internal/pushes"
+	"github.com/tagwarden/tagwarden/internal/source/containerd"
 	"github.com/tagwarden/tagwarden/internal/source/kube"
 	"github.com/tagwarden/tagwarden/internal/triage"
 )
@@ -64,6 +65,8 @@ type container struct {
 	nowMissing  error // why it cannot be compared
 	pulls       []kube.Pull
 	pullsErr    error
+	records     []containerd.Record
+	recordsErr  error
 	told        []event.Push
 	toldErrs    []error
 	writers     []pushes.Writer
@@ -187,6 +190,9 @@ func (c *container) ask(ctx context.Context) {
 	}
 	if c.Pulls != nil && c.start.Pod != "" {
 		also(func() { c.pulls, c.pullsErr = c.Pulls(ctx, c.start.Namespace, c.start.Pod) })
+	}
+	if c.Images != nil && c.start.Digest != "" {
+		also(func() { c.records, c.recordsErr = c.Images(ctx, c.start.Digest) })
 	}
 	if c.refErr == nil {
 		also(func() { c.askPushes(ctx) })

@@ -22,6 +22,7 @@ import (
 	"github.com/tagwarden/tagwarden/internal/history"
 	"github.com/tagwarden/tagwarden/internal/policy"
 	"github.com/tagwarden/tagwarden/internal/pushes"
+	"github.com/tagwarden/tagwarden/internal/source/containerd"
 	"github.com/tagwarden/tagwarden/internal/source/kube"
 	"github.com/tagwarden/tagwarden/internal/store"
 	"github.com/tagwarden/tagwarden/internal/triage"
@@ -47,6 +48,8 @@ type Gatherer struct {
 	Whole bool
 	// Pulls are what kubelets said of images for a pod.
 	Pulls func(ctx context.Context, namespace, pod string) ([]kube.Pull, error)
+	// Images are a node's own records of the names of an image, by its digest.
+	Images func(ctx context.Context, digest string) ([]containerd.Record, error)
 	// History is what ran before, and what registries said.
 	History *store.Store
 	// Cluster is the name of the cluster in the history.

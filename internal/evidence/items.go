@@ -139,7 +139,7 @@ func (c *container) pulled() []triage.Item {
 	pulled := missing(triage.Pulled, "")
 	switch {
 	case c.Pulls == nil:
-		pulled.Missing = "no cluster is asked; the first that is known is the start of the container"
+		pulled.Missing = "no cluster is asked"
 	case c.pullsErr != nil:
 		pulled.Missing = oneLine(c.pullsErr)
 	default:
@@ -152,7 +152,32 @@ func (c *container) pulled() []triage.Item {
 		}
 		pulled = triage.Item{Name: triage.Pulled, Value: c.pulls[at].Message, Time: c.pulls[at].Time, Source: byKubelet, Trust: "observed"}
 	}
-	return []triage.Item{pulled, began}
+	all := []triage.Item{pulled}
+	if c.Images != nil {
+		all = append(all, c.record())
+	}
+	if seen := c.sighting(s.Digest); pulled.Missing != "" && seen != nil {
+		all = append(all, triage.Item{
+			Name: triage.Pulled, Value: "not later than its first start that is known, in pod " + cmp.Or(seen.Pod, "?"), Time: seen.First,
+			Source: c.source(), Trust: "observed",
+		})
+	}
+	return append(all, began)
+}
+
+// record is the node's own record of the image.
+func (c *container) record() triage.Item {
+	switch {
+	case c.recordsErr != nil:
+		return missing(triage.Pulled, oneLine(c.recordsErr))
+	case len(c.records) == 0:
+		return missing(triage.Pulled, "the node has no name of this digest, or has the image no more")
+	}
+	r := c.records[0]
+	return triage.Item{
+		Name: triage.Pulled, Value: fmt.Sprintf("%s came to lead to it on this node, which has had the name since %s", r.Name, stamp(r.Created)), Time: r.Updated,
+		Source: "containerd image record", Trust: "observed",
+	}
 }
 
 func stamp(t time.Time) string { return t.UTC().Format(time.RFC3339) }
