@@ -156,18 +156,34 @@ func (h *hooks) Watch(ctx context.Context, emit func(event.Event)) error {
 	return err
 }
 
+// confirmAgain is when a registry that does not agree is asked again: CNCF
+// Distribution tells of a push before the tag leads to it.
+var confirmAgain = []time.Duration{300 * time.Millisecond, time.Second, 3 * time.Second}
+
 // confirm asks the registry, and makes the event.
 func (h *hooks) confirm(ctx context.Context, p pushes.Push) *event.Push {
-	if h.resolve != nil && ctx.Err() == nil {
+	now := h.now().UTC()
+	for try := 0; h.resolve != nil && ctx.Err() == nil; try++ {
 		asking, cancel := context.WithTimeout(ctx, confirmTimeout)
 		confirmed, err := pushes.Confirm(asking, p, h.resolve)
 		cancel()
-		if p = confirmed; err != nil {
+		if confirmed.Confirmed {
+			p = confirmed
+			break
+		}
+		if try == len(confirmAgain) {
 			h.log.WarnContext(ctx, "push not confirmed", "repository", p.Repository, "tag", p.Tag, "error", err)
+			break
+		}
+		pause := time.NewTimer(confirmAgain[try])
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
 		}
 	}
 	e := pushEvent(p)
-	e.Time, e.Source = h.now().UTC(), "registries"
+	e.Time, e.Source = now, "registries"
 	return e
 }
 

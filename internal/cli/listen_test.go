@@ -32,9 +32,14 @@ func TestHooks(t *testing.T) {
 	}
 	now := time.Date(2026, 11, 23, 12, 0, 5, 0, time.UTC)
 	h := &hooks{at: l, token: "secret", log: slog.New(slog.DiscardHandler), now: func() time.Time { return now }}
+	asked := 0
 	h.resolve = func(_ context.Context, ref image.Reference) (image.Digest, error) {
 		if ref.Registry() != "docker.io" {
 			return "", errors.New("no such registry")
+		}
+		// The registry tells before it has the tag.
+		if asked++; asked < 3 {
+			return "", errors.New("not found")
 		}
 		return pushedDigest, nil
 	}

@@ -278,8 +278,9 @@ func (f *triageFlags) ask(g *evidence.Gatherer, con *console, cluster *kube.Sour
 	return nil
 }
 
-// maxChanges is how many differences a report has.
-const maxChanges = 6
+// maxChanges is how many differences a report has, and maxFiles how many files it
+// names besides.
+const maxChanges, maxFiles = 6, 3
 
 // whatChanged says in a line what differs between two images.
 func whatChanged(ctx context.Context, client *registry.Client, from, to image.Reference, on image.Platform) (string, error) {
@@ -288,8 +289,19 @@ func whatChanged(ctx context.Context, client *registry.Client, from, to image.Re
 		return "", err
 	}
 	var changes []string
+	told := map[string]bool{}
 	for _, h := range diff.Highlight(maxChanges) {
-		changes = append(changes, h.String())
+		changes, told[h.Subject] = append(changes, h.String()), true
+	}
+	// The first files by their names, also those that have no mark.
+	files := 0
+	for i := range diff.Platforms {
+		for _, file := range diff.Platforms[i].Files.List {
+			if files < maxFiles && !told[file.Path] {
+				changes, told[file.Path] = append(changes, file.Path+" "+file.Change), true
+				files++
+			}
+		}
 	}
 	switch {
 	case len(changes) > 0:

@@ -289,7 +289,7 @@ func (c *container) askPushes(ctx context.Context) {
 	}
 	src, ok := c.Pushes(c.ref)
 	if !ok {
-		c.toldErrs = append(c.toldErrs, fmt.Errorf("it is not known which API %s has", c.ref.Registry()))
+		c.toldErrs = append(c.toldErrs, fmt.Errorf("it is not known what kind of registry %s is; say so with --registry-kind", c.ref.Registry()))
 		return
 	}
 	all, err := src.Pushes(ctx, c.ref)
@@ -320,7 +320,7 @@ func (c *container) askWriters(ctx context.Context) {
 	}
 	src, ok := c.Pushes(c.ref)
 	if !ok {
-		c.writersErr = fmt.Errorf("it is not known which API %s has", c.ref.Registry())
+		c.writersErr = fmt.Errorf("it is not known what kind of registry %s is; say so with --registry-kind", c.ref.Registry())
 		return
 	}
 	c.writers, c.writersErr = src.Writers(ctx, c.ref)
