@@ -108,6 +108,7 @@ Results go to stdout, everything else to stderr. Exit status: 0 nothing found,
 could not be done.`,
 		Example: `  tagwarden demo                      # a recorded attack, caught, in five seconds
   tagwarden watch                     # container starts of the current cluster
+  tagwarden triage shop/deploy/api    # what does an alert mean?
   tagwarden image classify nginx:1.25 # is this reference mutable, and why?
   tagwarden image resolve nginx:1.25  # which bytes does it stand for now?
   tagwarden rules explain FILE        # what a Falco rules file really says`,
