@@ -413,17 +413,19 @@ func (c *container) first() *history.Seen {
 	return nil
 }
 
-// changed is the finding that the bytes of the start's revision changed, if there
-// was one that nobody has approved since.
+// changed is the finding that the bytes of the start's revision changed, or the
+// one that is triaged, whatever runs by now; nil if there is none that nobody has
+// approved since.
 func (c *container) changed() *finding.Finding {
-	all := slices.Clone(c.raised)
-	if c.q.Finding != nil {
-		all = append(all, *c.q.Finding)
+	open := func(f *finding.Finding) bool {
+		return f.ID == finding.TW04 && f.Subject.Container == c.start.Container &&
+			!slices.ContainsFunc(c.approved, func(d string) bool { return c.same(d, f.Fact(drift.To)) == image.Same })
 	}
-	for i := len(all) - 1; i >= 0; i-- {
-		f := &all[i]
-		if f.ID == finding.TW04 && f.Subject.Revision == history.RevisionOf(c.start) && f.Subject.Container == c.start.Container &&
-			!slices.ContainsFunc(c.approved, func(d string) bool { return c.same(d, f.Fact(drift.To)) == image.Same }) {
+	if f := c.q.Finding; f != nil && open(f) {
+		return f
+	}
+	for i := len(c.raised) - 1; i >= 0; i-- {
+		if f := &c.raised[i]; open(f) && f.Subject.Revision == history.RevisionOf(c.start) {
 			return f
 		}
 	}

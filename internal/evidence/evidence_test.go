@@ -19,6 +19,7 @@ import (
 	"github.com/tagwarden/tagwarden/internal/engine"
 	"github.com/tagwarden/tagwarden/internal/event"
 	"github.com/tagwarden/tagwarden/internal/evidence"
+	"github.com/tagwarden/tagwarden/internal/finding"
 	"github.com/tagwarden/tagwarden/internal/history"
 	"github.com/tagwarden/tagwarden/internal/policy"
 	"github.com/tagwarden/tagwarden/internal/pushes"
@@ -441,6 +442,43 @@ func TestBaselineIsAnchored(t *testing.T) {
 	}
 	if r := gather(t, g, evidence.Question{Pod: "a"}); r.Verdict != triage.Expected || r.Find(triage.Digest).Is != triage.Approved {
 		t.Errorf("approved: %s, %+v", r.Decision, r.Find(triage.Digest))
+	}
+}
+
+// What an alert tells of has happened, whatever runs by now: to go back does not
+// make it an expected change.
+func TestAlertOutlivesTheRollback(t *testing.T) {
+	t.Parallel()
+	const good, evil = "sha256:aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "sha256:bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb"
+	s, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "h.db"), store.Options{Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	push := func(minutes int, digest, by string) *event.Push {
+		at := noon.Add(time.Duration(minutes) * time.Minute)
+		return &event.Push{Time: at, Repository: "registry.example/app", Tag: "1.0.0", Digest: digest, Pushed: at, By: by, Told: "hook", Trust: event.Recorded, Confirmed: true}
+	}
+	if err := s.Write(t.Context(), &store.Batch{Pushes: []*event.Push{push(-5, good, "ci"), push(5, evil, "mallory"), push(9, good, "ci")}}); err != nil {
+		t.Fatal(err)
+	}
+	g := gatherer(t, shop+"knownPushers: [{image: 'registry.example/**', names: [ci]}]\n", start("a", "registry.example/app:1.0.0", good, time.Minute))
+	g.History = s
+	q := evidence.Question{Namespace: "shop", Workload: "Deployment/api", Container: "api"}
+	if r := gather(t, g, q); r.Verdict != triage.Expected {
+		t.Errorf("what runs is %s (%v), want expected", r.Decision, r.Reasons)
+	}
+	about := finding.Subject{Namespace: "shop", Workload: "Deployment/api", Revision: "r0", Container: "api"}
+	for _, f := range []finding.Finding{
+		{ID: finding.TW04, Subject: about, Time: noon, Evidence: []finding.Evidence{{Name: "from", Value: good}, {Name: "to", Value: evil}}},
+		{ID: finding.TW07, Subject: about, Time: noon, Evidence: []finding.Evidence{
+			{Name: engine.Pusher, Value: "mallory"}, {Name: engine.Pushed, Value: noon.Add(5 * time.Minute).Format(time.RFC3339)},
+		}},
+	} {
+		q.Finding = &f
+		if r := gather(t, g, q); r.Verdict != triage.Escalate {
+			t.Errorf("%s: got %s (%v), want escalate", f.ID, r.Decision, r.Reasons)
+		}
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tagwarden/tagwarden/image"
 	"github.com/tagwarden/tagwarden/internal/drift"
+	"github.com/tagwarden/tagwarden/internal/engine"
 	"github.com/tagwarden/tagwarden/internal/event"
 	"github.com/tagwarden/tagwarden/internal/finding"
 	"github.com/tagwarden/tagwarden/internal/history"
@@ -221,7 +222,7 @@ func (c *container) pusher() []triage.Item {
 	}
 	told := slices.Clone(c.told)
 	slices.SortStableFunc(told, func(a, b event.Push) int { return pushed(&b).Compare(pushed(&a)) })
-	var last, running *event.Push
+	var last, running, alerted *event.Push
 	var all []triage.Item
 	for i := range told {
 		p := &told[i]
@@ -239,15 +240,18 @@ func (c *container) pusher() []triage.Item {
 		if running == nil && p.Digest != "" && c.same(p.Digest, c.start.Digest) == image.Same {
 			running = p
 		}
+		if f := c.q.Finding; alerted == nil && f != nil && f.ID == finding.TW07 && p.By == f.Fact(engine.Pusher) && stamp(pushed(p)) == f.Fact(engine.Pushed) {
+			alerted = p
+		}
 	}
 	_, listed := c.Policy.KnownPusher(c.ref.Name(), "")
 	judged := listed && c.tag() != ""
 	var known []triage.Item
-	for _, p := range []*event.Push{last, running} {
-		if p == nil || p == last && len(known) > 0 {
-			continue // What runs is what was pushed last.
+	relevant := []*event.Push{last, running, alerted}
+	for i, p := range relevant {
+		if p != nil && !slices.Contains(relevant[:i], p) {
+			known = append(known, c.push(p, judged))
 		}
-		known = append(known, c.push(p, judged))
 	}
 	if !judged {
 		if len(known) == 0 {
@@ -369,9 +373,12 @@ func (c *container) digest() triage.Item {
 	value := func(text string) { i.Value = cmp.Or(s.Digest, "not known") + ": " + text }
 	if f := c.changed(); f != nil {
 		i.Is, i.Time = triage.Changed, f.Time
-		text := "since " + stamp(f.Time) + " the revision has run other bytes than it was deployed with"
+		text := "other bytes than were deployed, since " + stamp(f.Time)
 		if to := f.Fact(drift.To); to != s.Digest {
-			text += " (" + to + ")"
+			text = "at " + stamp(f.Time) + " it came to run " + to + " without a deployment"
+		}
+		if f.Subject.Revision != history.RevisionOf(s) {
+			text += ", in revision " + f.Subject.Revision
 		}
 		value(text)
 		return i
