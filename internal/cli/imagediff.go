@@ -21,7 +21,7 @@ import (
 const (
 	// diffTime is how long images are compared, unless --timeout says so.
 	diffTime = 10 * time.Minute
-	// diffRows is how many files and packages a table has.
+	// diffRows is how many rows a table has, unless --files says so.
 	diffRows = 25
 	// diffCell is how many characters of a value a table shows.
 	diffCell = 100
@@ -53,7 +53,7 @@ not be compared; it is listed.`,
 	output := outputFlag(cmd, "table", "json", "markdown")
 	flags := cmd.Flags()
 	platform := flags.String("platform", "", "compare this platform alone: OS/ARCHITECTURE[/VARIANT]")
-	rows := flags.Int("files", diffRows, "how many files and packages a table shows for each platform; 0 shows all")
+	rows := flags.Int("files", diffRows, "how many rows a table of files, packages or values has; 0 shows all")
 	timeout := flags.Duration("timeout", diffTime, "give up after this time; what was not compared by then is reported")
 	registries := addRegistryFlags(cmd)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -231,20 +231,24 @@ func writeDiffPlatform(w io.Writer, p *imagediff.Platform, rows int) error {
 	}
 	if section("CONFIG", len(p.Config)) {
 		fmt.Fprintln(tw, "  FIELD\tA\tB")
-		for _, c := range p.Config {
+		list := firstRows(p.Config, rows)
+		for _, c := range list {
 			fmt.Fprintf(tw, "  %s\t%s\t%s\n", shown(strings.TrimSpace(c.Field+" "+c.Key)), shownValue(c.A), shownValue(c.B))
 		}
+		diffRest(tw, len(p.Config)-len(list), "values")
 	}
 	if p.Same {
 		return tw.Flush()
 	}
 	if section(fmt.Sprintf("HISTORY  %d shared", p.History.Shared), len(p.History.Removed)+len(p.History.Added)) {
-		for _, h := range p.History.Removed {
+		removed, added := firstRows(p.History.Removed, rows), firstRows(p.History.Added, rows)
+		for _, h := range removed {
 			fmt.Fprintf(tw, "  -  %s\n", shown(historyLine(h)))
 		}
-		for _, h := range p.History.Added {
+		for _, h := range added {
 			fmt.Fprintf(tw, "  +  %s\n", shown(historyLine(h)))
 		}
+		diffRest(tw, len(p.History.Removed)+len(p.History.Added)-len(removed)-len(added), "entries")
 	}
 	if section(fmt.Sprintf("LAYERS  %d shared", p.SharedLayers), len(p.A.Layers)+len(p.B.Layers)-2*p.SharedLayers) {
 		for _, side := range []struct {
@@ -392,18 +396,22 @@ func markdownPlatform(w io.Writer, p *imagediff.Platform, rows int) {
 		p.SharedLayers, len(p.A.Layers)-min(p.SharedLayers, len(p.A.Layers)), len(p.B.Layers)-min(p.SharedLayers, len(p.B.Layers)), filesLine(&p.Files))
 	if len(p.Config) > 0 {
 		fmt.Fprint(w, "\n| config | A | B |\n|---|---|---|\n")
-		for _, c := range p.Config {
+		list := firstRows(p.Config, rows)
+		for _, c := range list {
 			fmt.Fprintf(w, "| %s | %s | %s |\n", code(strings.TrimSpace(c.Field+" "+c.Key)), code(shownValue(c.A)), code(shownValue(c.B)))
 		}
+		markdownRest(w, len(p.Config)-len(list), "values")
 	}
 	if len(p.History.Removed)+len(p.History.Added) > 0 {
 		fmt.Fprint(w, "\n| history | |\n|---|---|\n")
-		for _, h := range p.History.Removed {
+		removed, added := firstRows(p.History.Removed, rows), firstRows(p.History.Added, rows)
+		for _, h := range removed {
 			fmt.Fprintf(w, "| removed | %s |\n", code(historyLine(h)))
 		}
-		for _, h := range p.History.Added {
+		for _, h := range added {
 			fmt.Fprintf(w, "| added | %s |\n", code(historyLine(h)))
 		}
+		markdownRest(w, len(p.History.Removed)+len(p.History.Added)-len(removed)-len(added), "entries")
 	}
 	if len(p.Files.List) > 0 {
 		if !p.Files.Complete {
