@@ -131,7 +131,7 @@ func (a *adviser) references(e Expr) {
 
 func (a *adviser) macro(e *Macro) {
 	m := a.rs.col.macros.get(e.Name)
-	if m == nil || m.doc == a.rule.item.doc {
+	if m == nil || slices.Contains(m.docs, a.rule.item.doc) {
 		return
 	}
 	a.add(AdviceMacroElsewhere, LevelNote, e.Name, "define the macro in the same document, or load the file that has it before",
@@ -169,7 +169,7 @@ func (a *adviser) list(c *Check, t *Text, alone bool) {
 	l := a.rs.col.lists.get(name)
 	a.places[name] = t.At
 	switch {
-	case l != nil && l.doc != a.rule.item.doc:
+	case l != nil && !slices.Contains(l.docs, a.rule.item.doc):
 		a.add(AdviceListElsewhere, LevelNote, name, "define the list in the same document as the rule",
 			"the list '%s' is undefined in the rule's own document and supplied at %s. Without that the rule still loads: "+silent,
 			name, place(l.where), c, name)
@@ -180,17 +180,21 @@ func (a *adviser) list(c *Check, t *Text, alone bool) {
 }
 
 // looksLikeList reports whether a text is written as people name lists: words
-// with underscores, in the plural where the list has other items.
+// with underscores, in the plural, or alone and said to be known or trusted.
 func looksLikeList(c *Check, name string, alone bool) bool {
 	if f, ok := c.Left.(*FieldName); ok && (f.Name == "evt.type" || f.Name == "syscall.type") {
 		return false
 	}
 	l := &lexer{in: name}
-	if l.wordEnd(0) != len(name) || !strings.Contains(name, "_") {
+	first, _, found := strings.Cut(name, "_")
+	if l.wordEnd(0) != len(name) || !found {
 		return false
 	}
-	return alone || strings.HasSuffix(name, "s") || strings.HasSuffix(name, "list")
+	return strings.HasSuffix(name, "s") || strings.HasSuffix(name, "list") || alone && slices.Contains(listWords, first)
 }
+
+// listWords begin the names of lists.
+var listWords = []string{"allow", "allowed", "approved", "deny", "denied", "ignored", "known", "safe", "trusted", "user", "whitelisted"}
 
 // fields finds fields that say something else than their name. negated says
 // that e stands behind an odd number of nots, reference that something beside

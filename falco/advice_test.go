@@ -155,6 +155,8 @@ func TestAdvice(t *testing.T) {
 		{"evt.type = container and container.image.digest = sha256:4bcff63911fcb4448bd4fdacec207030997caf25e9bea4045fa6c8c44de311d1", ""},
 		{"evt.type = container and container.name in (some_images)", "warning undefined-list"},
 		{"evt.type = container and container.name in (one_name, other_name)", ""},
+		{"evt.type = container and container.name in (one_name)", ""},
+		{"evt.type = container and container.name in (known_image)", "warning undefined-list"},
 		{"evt.type = container and container.name in (a, some_images)", "warning undefined-list"},
 		{"evt.type in (open_by_handle_at) and proc.name = x", ""},
 		{"evt.type = container and container.name in (debug_images)", "note list-elsewhere"},

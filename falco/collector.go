@@ -40,7 +40,7 @@ type listItem struct {
 	index   int // when it was defined first
 	visible int // when it was changed last
 	where   []Location
-	doc     int
+	docs    []int // that define it
 }
 
 type macroItem struct {
@@ -50,7 +50,7 @@ type macroItem struct {
 	visible int
 	where   []Location
 	condAt  *valuePlace
-	doc     int
+	docs    []int // that define it
 }
 
 type ruleItem struct {

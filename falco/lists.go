@@ -71,6 +71,15 @@ func listTest(left typed, op string, texts []*Text, tests []func(Value) bool) fu
 	case left.typ.isString():
 		s := newSet(values(texts))
 		member = func(v Value) bool { return s.has(v.str) }
+	case left.typ == IPAddr:
+		s := setOf(values(texts), parseAddr)
+		member = func(v Value) bool { return s[v.addr()] }
+	case left.typ.isSigned() || left.typ.isUnsigned():
+		s := setOf(values(texts), func(text string) (uint64, error) {
+			n, err := parseNumber(left.typ, text)
+			return n.num, err
+		})
+		member = func(v Value) bool { return s[v.num] }
 	default:
 		member = func(v Value) bool {
 			for _, t := range tests {
@@ -93,6 +102,17 @@ func listTest(left typed, op string, texts []*Text, tests []func(Value) bool) fu
 		}
 		return all // Also of an empty list.
 	}
+}
+
+// setOf has what texts stand for; each of them was read before.
+func setOf[T comparable](texts []string, read func(string) (T, error)) map[T]bool {
+	s := make(map[T]bool, len(texts))
+	for _, text := range texts {
+		if v, err := read(text); err == nil {
+			s[v] = true
+		}
+	}
+	return s
 }
 
 // modifierTest makes the question of oneof, anyof or allof of tests.

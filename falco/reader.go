@@ -280,9 +280,9 @@ func (r *reader) list(o *object) {
 	case appending:
 		old.items, old.visible = append(old.items, items...), now
 	case old != nil:
-		old.items, old.visible, old.where, old.doc = items, now, o.where, r.col.doc
+		old.items, old.visible, old.where, old.docs = items, now, o.where, append(old.docs, r.col.doc)
 	default:
-		r.col.lists.add(name, &listItem{name: name, items: items, index: now, visible: now, where: o.where, doc: r.col.doc})
+		r.col.lists.add(name, &listItem{name: name, items: items, index: now, visible: now, where: o.where, docs: []int{r.col.doc}})
 	}
 }
 
@@ -291,7 +291,7 @@ func (r *reader) macro(o *object) {
 	if l := (&lexer{in: name}); l.wordEnd(0) != len(name) {
 		r.warn(WarnMacroName, o.where, "Macro has an invalid name. Macro names should match a regular expression: %s", "([a-zA-Z]+[a-zA-Z0-9_]*)")
 	}
-	m := macroItem{name: name, cond: o.text("condition"), where: o.where, condAt: o.textAt("macro condition", "condition"), doc: r.col.doc}
+	m := macroItem{name: name, cond: o.text("condition"), where: o.where, condAt: o.textAt("macro condition", "condition"), docs: []int{r.col.doc}}
 	ov, appending := o.overrides([]string{"condition"}, []string{"condition"})
 	o.unknownKeys("macro", "condition", "append", "override")
 	old := r.col.macros.get(name)
@@ -308,7 +308,7 @@ func (r *reader) macro(o *object) {
 	case appending:
 		old.cond, old.visible = old.cond+" "+m.cond, now
 	case old != nil:
-		m.index = old.index
+		m.index, m.docs = old.index, append(old.docs, m.docs...)
 		*old = m
 	default:
 		r.col.macros.add(name, &m)

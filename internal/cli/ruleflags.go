@@ -108,8 +108,9 @@ func appendOutput(text string) (falco.AppendOutput, error) {
 			Rule   string   `json:"rule"`
 			Tags   []string `json:"tags"`
 		} `json:"match"`
-		ExtraOutput string `json:"extra_output"`
-		ExtraFields []any  `json:"extra_fields"`
+		ExtraOutput     string `json:"extra_output"`
+		ExtraFields     []any  `json:"extra_fields"`
+		SuggestedOutput bool   `json:"suggested_output"`
 	}
 	dec := json.NewDecoder(strings.NewReader(text))
 	dec.DisallowUnknownFields()
@@ -117,6 +118,9 @@ func appendOutput(text string) (falco.AppendOutput, error) {
 		return falco.AppendOutput{}, err
 	}
 	a := falco.AppendOutput{Source: in.Match.Source, Rule: in.Match.Rule, Tags: in.Match.Tags, Output: in.ExtraOutput}
+	if in.SuggestedOutput {
+		a.Output = strings.TrimSpace(a.Output + " " + falco.SuggestedOutput)
+	}
 	for _, f := range in.ExtraFields {
 		switch f := f.(type) {
 		case string:
