@@ -28,6 +28,45 @@ func TestRulesetsAreSharedByGoroutines(t *testing.T) {
 	wg.Wait()
 }
 
+// TestProgramsAreMadeOnce: the program for a type of events is made by the first
+// that comes, while others wait for it.
+func TestProgramsAreMadeOnce(t *testing.T) {
+	t.Parallel()
+	set, results := Load(generatedRules(95), Options{})
+	if set == nil {
+		t.Fatal(problems(results))
+	}
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() { checkPlain(t, set) })
+	}
+	wg.Wait()
+}
+
+// TestManyRules: more rules than an index has room for are asked one by one.
+func TestManyRules(t *testing.T) {
+	t.Parallel()
+	set, results := Load(generatedRules(maxKept+50), Options{})
+	if set == nil {
+		t.Fatal(problems(results))
+	}
+	checkPlain(t, set)
+}
+
+func TestEvaluateDoesNotAllocate(t *testing.T) {
+	for _, n := range []int{2, 25, 95} {
+		set, results := Load(generatedRules(n), Options{Catalog: startCatalog(t)})
+		if set == nil {
+			t.Fatal(problems(results))
+		}
+		ev := newStart()
+		dst := make([]*Rule, 0, n)
+		if n := testing.AllocsPerRun(100, func() { dst = set.Evaluate(dst[:0], ev) }); n != 0 || len(dst) > 0 {
+			t.Errorf("%v allocations and %d matches, want none", n, len(dst))
+		}
+	}
+}
+
 // TestManyValues: a ruleset about more values than fit on the stack keeps them
 // elsewhere, and no memory is left behind.
 func TestManyValues(t *testing.T) {
