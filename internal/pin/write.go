@@ -26,17 +26,21 @@ func Read(name string) (*Source, error) {
 	if err != nil {
 		return nil, err
 	}
+	// A pipe would keep whoever opens it until somebody writes.
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("not a regular file")
+	}
 	in, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
 	defer in.Close()
-	info, err := in.Stat()
-	if err != nil {
+	if info, err = in.Stat(); err != nil {
 		return nil, err
-	}
-	if info.IsDir() {
-		return nil, errors.New("is a folder")
 	}
 	data, err := io.ReadAll(io.LimitReader(in, manifest.MaxSize+1))
 	if err != nil {
@@ -53,9 +57,6 @@ func Read(name string) (*Source, error) {
 // owner stay. It does not replace a file that somebody else changed since it was
 // read, nor one that has several names, which would part.
 func (s *Source) Replace(data []byte) (err error) {
-	if !s.info.Mode().IsRegular() {
-		return errors.New("not a regular file")
-	}
 	if n := links(s.info); n > 1 {
 		return fmt.Errorf("it has %d names (hard links), which would part if one was replaced", n)
 	}

@@ -114,7 +114,7 @@ func TestReplaceRefuses(t *testing.T) {
 
 func TestReadRefuses(t *testing.T) {
 	t.Parallel()
-	if _, err := pin.Read(t.TempDir()); err == nil || err.Error() != "is a folder" {
+	if _, err := pin.Read(t.TempDir()); err == nil || err.Error() != "not a regular file" {
 		t.Errorf("a folder: %v", err)
 	}
 	if _, err := pin.Read(filepath.Join(t.TempDir(), "none")); !errors.Is(err, fs.ErrNotExist) {
