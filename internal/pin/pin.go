@@ -171,6 +171,8 @@ func (e *Editor) Edit(ctx context.Context, name string, format manifest.Format, 
 			item.State, item.Err = Left, d.Err
 		case a != nil && d.Digest != "" && d.Digest != a.Digest:
 			job.add(i, a, d.Digest)
+		case a != nil && a.Digest == "":
+			item.State, item.Err = Left, errors.New("nobody said what its digest is")
 		}
 	}
 	out.Text = job.run()
@@ -288,20 +290,35 @@ func tagBeside(data []byte, ref *manifest.Reference) string {
 }
 
 // tagInComment is the tag of a comment that says one: "1.25", and of the forms
-// that Renovate reads "tag=1.25" and "renovate: tag=1.25". A comment of other
-// words has none.
+// that Renovate reads "tag=1.25" and "renovate: tag=1.25". Other words are none.
 func tagInComment(comment string) string {
 	first, _, _ := strings.Cut(comment, "#")
 	first = strings.TrimSpace(first)
 	first = strings.TrimSpace(strings.TrimPrefix(first, "renovate:"))
-	first = strings.TrimPrefix(strings.TrimPrefix(first, "tag="), "@")
-	if rest, ok := strings.CutPrefix(first, "ratchet:"); ok { // Of https://github.com/sethvargo/ratchet.
-		_, first, _ = strings.Cut(rest, "@")
+	tag, marked := strings.CutPrefix(first, "tag=")
+	if !marked {
+		tag, marked = strings.CutPrefix(first, "@")
 	}
-	if strings.ContainsAny(first, " \t") {
+	if rest, ok := strings.CutPrefix(first, "ratchet:"); ok { // Of https://github.com/sethvargo/ratchet.
+		_, tag, marked = strings.Cut(rest, "@")
+	}
+	if strings.ContainsAny(tag, " \t") || !marked && !saysTag(tag) {
 		return ""
 	}
-	return first
+	return tag
+}
+
+// saysTag tells the tag of a comment from a word: it has a digit, or is latest.
+func saysTag(word string) bool {
+	return word == "latest" || strings.ContainsAny(word, "0123456789")
+}
+
+// tagComment is the comment that says a tag.
+func tagComment(tag string) string {
+	if saysTag(tag) {
+		return " # " + tag
+	}
+	return " # tag=" + tag
 }
 
 func askAction(ref *manifest.Reference) (*Asked, error) {

@@ -110,6 +110,7 @@ func TestEdit(t *testing.T) {
 		{why: "not a reference", file: "a.yaml", text: head + "  containers: [{image: 'nginx:1:2'}]\n", left: []string{`4: nginx:1:2: not a reference: a second ':'; there is one tag, after the last '/'`}},
 
 		{why: "a comment", file: "a.yaml", style: comments, text: head + "  containers:\n  - image: \"nginx:1.25\"\n  - image: nginx:1.25   # mine\n  - {image: nginx:1.25}\n", want: head + "  containers:\n  - image: \"nginx@" + nginx + "\" # 1.25\n  - image: nginx@" + nginx + " # 1.25   # mine\n  - {image: nginx:1.25@" + nginx + "}\n"},
+		{why: "a comment with a tag that is a word", file: "a.yaml", style: comments, text: head + "  containers:\n  - image: nginx:stable\n", want: head + "  containers:\n  - image: nginx@«docker.io/library/nginx:stable» # tag=stable\n"},
 		{why: "no comment in a Dockerfile", file: "Dockerfile", style: comments, text: "FROM nginx:1.25\n", want: "FROM nginx:1.25@" + nginx + "\n"},
 
 		{why: "values", file: "values.yaml", text: "image:\n  repository: nginx\n  tag: 1.25\n", want: "image:\n  repository: nginx\n  tag: 1.25@" + nginx + "\n"},
@@ -194,6 +195,21 @@ func TestEdit(t *testing.T) {
 				t.Errorf("a second time it became\n%s", again.Text)
 			}
 		})
+	}
+}
+
+// TestFollows: what stands beside a digest says which tag it follows, or not.
+func TestFollows(t *testing.T) {
+	t.Parallel()
+	for comment, want := range map[string]string{
+		"1.25": "docker.io/library/nginx:1.25", "1.25 # mine": "docker.io/library/nginx:1.25", "latest": "docker.io/library/nginx:latest",
+		"tag=stable": "docker.io/library/nginx:stable", "renovate: tag=v1": "docker.io/library/nginx:v1", "@v1": "docker.io/library/nginx:v1",
+		"ratchet:nginx@1.25": "docker.io/library/nginx:1.25", "": "", "pinned": "", "pinned by 2 people": "", "tag=a b": "", "tag=a:b": "",
+	} {
+		text := head + "  containers:\n  - image: nginx@" + digestOf("x") + " # " + comment + "\n"
+		if got := edit(t, pin.Style{}, "a.yaml", text).Items[0].Follows; got != want {
+			t.Errorf("%q: got %q, want %q", comment, got, want)
+		}
 	}
 }
 

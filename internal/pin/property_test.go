@@ -206,7 +206,11 @@ func (s *source) workflow() {
 		s.text("    - uses: %s%s@", quote, repository+s.one("", "/sub"))
 		s.change(rev, commitOf(repository+"@"+rev))
 		s.text("%s", quote)
-		s.change("", " # "+rev)
+		comment := " # " + rev
+		if rev == "main" {
+			comment = " # tag=main"
+		}
+		s.change("", comment)
 		s.text("%s\n", s.one("", " # fetch"))
 	}
 }

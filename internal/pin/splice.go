@@ -93,7 +93,7 @@ func (s *splice) whole(w *want, a *Asked, digest string) {
 	if s.style.Comment {
 		if at, ok := s.room(a.Reference); ok {
 			w.text = name + "@" + digest
-			w.edits = []edit{{a.Span.Start, a.Span.End, w.text, value}, {at, at, " # " + tag, comment}}
+			w.edits = []edit{{a.Span.Start, a.Span.End, w.text, value}, {at, at, tagComment(tag), comment}}
 			return
 		}
 	}
@@ -139,7 +139,7 @@ func (s *splice) action(w *want, a *Asked, digest string) {
 		w.err = errors.New("there is no room for a comment with the tag on its line; write it on a line of its own")
 		return
 	}
-	w.edits = append(w.edits, edit{at, at, " # " + rev, comment})
+	w.edits = append(w.edits, edit{at, at, tagComment(rev), comment})
 }
 
 // split pins a reference in fields. A digest goes where there is a field for it,
