@@ -4,8 +4,6 @@ package main
 
 import (
 	"context"
-	"io"
-	"log"
 	"os"
 	"os/signal"
 	"syscall"
@@ -15,9 +13,6 @@ import (
 )
 
 func main() {
-	// Libraries write here what nobody asked for: warnings about the values of
-	// a chart, in the middle of a report.
-	log.SetOutput(io.Discard)
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	// The first signal ends the work in order, a second one ends the process.
 	context.AfterFunc(ctx, stop)

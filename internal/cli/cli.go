@@ -126,6 +126,7 @@ could not be done.`,
 	root.AddCommand(
 		newScan(env),
 		newPin(env),
+		newRender(env),
 		newTriage(env),
 		newWatch(env),
 		newHistory(env),

@@ -120,7 +120,9 @@ func (f *scanFlags) run(ctx context.Context, env Env, args []string) error {
 	const gcPercent = 200
 	defer debug.SetGCPercent(debug.SetGCPercent(gcPercent))
 	con := newConsole(env)
-	cfg := &scan.Config{Policy: pol, Now: env.Now(), Production: f.production, Known: known}
+	renderer := newRenderer()
+	defer renderer.Close()
+	cfg := &scan.Config{Policy: pol, Now: env.Now(), Production: f.production, Known: known, Renderer: renderer}
 	if f.resolve {
 		client, err := f.registry.client(newLog(con), nil)
 		if err != nil {
@@ -301,22 +303,21 @@ func (f *scanFlags) files(ctx context.Context, env Env, args []string) (iter.Seq
 	}
 	return func(yield func(scan.File) bool) {
 		for x := range all {
-			abs, err := filepath.Abs(filepath.FromSlash(x.Name))
-			if (err != nil || changed[abs] || scan.Whole(x) && anyBelow(changed, filepath.Dir(abs))) && !yield(x) {
+			place := x.Name
+			if x.Tree != nil {
+				place = x.Tree.Place(x.Path)
+			}
+			abs, err := filepath.Abs(filepath.FromSlash(place))
+			if scan.Whole(&x) {
+				x.Only = func(path string) bool { return changed[x.Tree.Place(path)] }
+			} else if err == nil && !changed[abs] {
+				continue
+			}
+			if !yield(x) {
 				return
 			}
 		}
 	}, nil
-}
-
-// anyBelow reports whether a file in a folder or below it is among some.
-func anyBelow(some map[string]bool, folder string) bool {
-	for name := range some {
-		if strings.HasPrefix(name, folder+string(filepath.Separator)) {
-			return true
-		}
-	}
-	return false
 }
 
 // readScanBaseline reads the fingerprints of an earlier report.

@@ -26,21 +26,6 @@ func isScalar(n *yaml.Node) bool {
 	return n != nil && n.Kind == yaml.ScalarNode && n.Tag != "!!null" && n.Value != ""
 }
 
-// compose finds the images of services
-// (https://github.com/compose-spec/compose-spec/blob/main/05-services.md#image).
-// A service that is built has an image of its own making, if any.
-func (f *walker) compose() {
-	pairs(value(f.root, "services"), func(name string, service *yaml.Node) {
-		if v := value(service, "image"); isScalar(v) && value(service, "build") == nil {
-			f.add(v, "services."+name+".image", parent{container: name, kind: Other})
-		}
-	})
-}
-
-// composeVariable is a variable with a default
-// (https://github.com/compose-spec/compose-spec/blob/main/12-interpolation.md).
-var composeVariable = regexp.MustCompile(`\$\{\w+:?-([^${}]*)\}`)
-
 // devcontainer finds the image of a development container, and the features that
 // are put into it, which are pulled from registries, too
 // (https://containers.dev/implementors/json_reference/).
@@ -68,58 +53,76 @@ func (f *walker) kustomization() {
 		return
 	}
 	for i, item := range images.Content {
-		name, newName := value(item, "name"), value(item, "newName")
-		tag, digest := value(item, "newTag"), value(item, "digest")
-		if !isScalar(newName) {
-			newName = name
+		f.replacement(item, fmt.Sprintf("images[%d]", i))
+	}
+}
+
+// replacement takes a member of images.
+func (f *walker) replacement(item *yaml.Node, path string) {
+	name, newName := value(item, "name"), value(item, "newName")
+	tag, digest := value(item, "newTag"), value(item, "digest")
+	if !isScalar(newName) {
+		newName = name
+	}
+	if !isScalar(newName) || !isScalar(tag) && !isScalar(digest) {
+		return
+	}
+	s := &Split{NoDigest: f.noDigest(item)}
+	r := Reference{Format: f.format, Object: f.object, ContainerKind: Other, Path: path, Split: s, Container: text(item, "name")}
+	whole, main := newName.Value, tag
+	if isScalar(digest) {
+		main = digest
+	}
+	ok := true
+	take := func(v *yaml.Node, into *Span, sep string) {
+		if !isScalar(v) {
+			return
 		}
-		if !isScalar(newName) || !isScalar(tag) && !isScalar(digest) {
-			continue
+		span, style, err := f.scalar(v)
+		if err != nil {
+			f.gap(v, err)
+			ok = false
+			return
 		}
-		s := &Split{NoDigest: f.noDigest(item)}
-		r := Reference{Format: f.format, ContainerKind: Other, Path: fmt.Sprintf("images[%d]", i), Split: s, Container: text(item, "name")}
-		whole, main := newName.Value, tag
-		if isScalar(digest) {
-			main = digest
+		*into = span
+		r.Anchored = r.Anchored || v.Anchor != ""
+		if v == main {
+			r.Span, r.Style, r.Comment = span, style, comment(v)
 		}
-		ok := true
-		take := func(v *yaml.Node, into *Span, sep string) {
-			if !isScalar(v) {
-				return
-			}
-			span, style, err := f.scalar(v)
-			if err != nil {
-				f.gap(v, err)
-				ok = false
-				return
-			}
-			*into = span
-			r.Anchored = r.Anchored || v.Anchor != ""
-			if v == main {
-				r.Span, r.Style, r.Comment = span, style, comment(v)
-			}
-			if sep != "" {
-				whole += sep + v.Value
-			}
+		if sep != "" {
+			whole += sep + v.Value
 		}
-		take(newName, &s.Repository, "")
-		sep := ":"
-		if isScalar(digest) { // It goes before a tag, which is for people then.
-			sep = ""
-		}
-		take(tag, &s.Tag, sep)
-		take(digest, &s.Digest, "@")
-		if r.Text = whole; ok {
-			f.note(r)
-		}
+	}
+	take(newName, &s.Repository, "")
+	sep := ":"
+	if isScalar(digest) { // It goes before a tag, which is for people then.
+		sep = ""
+	}
+	take(tag, &s.Tag, sep)
+	take(digest, &s.Digest, "@")
+	if r.Text = whole; ok {
+		f.note(r)
 	}
 }
 
 // actions finds the images of GitHub workflows and actions
 // (https://docs.github.com/en/actions/reference/workflows-and-actions/workflow-syntax).
 func (f *walker) actions() {
+	var matrix *yaml.Node // of the job
 	image := func(v *yaml.Node, path, name string) {
-		if isScalar(v) {
+		switch {
+		case !isScalar(v):
+		case matrixValue.MatchString(v.Value):
+			f.expanded(v, path, parent{container: name, kind: Other}, matrixValue, func(of string) []*yaml.Node {
+				all := scalars(value(matrix, of))
+				if more := value(matrix, "include"); more != nil {
+					for _, item := range more.Content {
+						all = append(all, scalars(value(item, of))...)
+					}
+				}
+				return all
+			})
+		default:
 			f.docker(v, path, name)
 		}
 	}
@@ -133,6 +136,7 @@ func (f *walker) actions() {
 	}
 	pairs(value(f.root, "jobs"), func(name string, job *yaml.Node) {
 		path := "jobs." + name
+		matrix = value(value(job, "strategy"), "matrix")
 		if c := value(job, "container"); isScalar(c) {
 			image(c, path+".container", name)
 		} else {
@@ -150,6 +154,9 @@ func (f *walker) actions() {
 		f.docker(v, "runs.image", "")
 	}
 }
+
+// matrixValue is a value of the matrix of a job.
+var matrixValue = regexp.MustCompile(`\$\{\{\s*matrix\.([\w-]+)\s*\}\}`)
 
 // uses takes what a step runs: an image, or an action of another repository.
 // One of this repository comes with it.
@@ -172,33 +179,43 @@ const dockerScheme = "docker://"
 
 // docker adds a reference that may have docker:// before it.
 func (f *walker) docker(v *yaml.Node, path, name string) {
-	before := len(f.out.References)
-	f.add(v, path, parent{container: name, kind: Other})
-	if len(f.out.References) > before {
-		r := &f.out.References[before]
-		if rest, ok := strings.CutPrefix(r.Text, dockerScheme); ok {
-			r.Text = rest
-			r.Span = f.text.span(r.Span.Start+len(dockerScheme), r.Span.End)
-		}
+	before := 0
+	if strings.HasPrefix(v.Value, dockerScheme) {
+		before = len(dockerScheme)
 	}
+	f.shifted(v, before, path, parent{container: name, kind: Other})
 }
 
 // gitlab finds the images of GitLab pipelines
-// (https://docs.gitlab.com/ci/yaml/#image).
+// (https://docs.gitlab.com/ci/yaml/#image). A variable stands for the value that
+// the file gives it.
 func (f *walker) gitlab() {
-	image := func(v *yaml.Node, path, name string) {
+	global := value(f.root, "variables")
+	image := func(v, job *yaml.Node, path, name string) {
 		if v != nil && v.Kind == yaml.MappingNode {
 			v, path = value(v, "name"), path+".name"
 		}
-		if isScalar(v) {
-			f.add(v, path, parent{container: name, kind: Other})
+		if !isScalar(v) {
+			return
 		}
+		f.expanded(v, path, parent{container: name, kind: Other}, gitlabVariable, func(name string) []*yaml.Node {
+			for _, all := range []*yaml.Node{value(job, "variables"), global} {
+				got := value(all, name)
+				if got != nil && got.Kind == yaml.MappingNode {
+					got = value(got, "value")
+				}
+				if isScalar(got) {
+					return []*yaml.Node{got}
+				}
+			}
+			return nil
+		})
 	}
 	job := func(n *yaml.Node, path, name string) {
-		image(value(n, "image"), join(path, "image"), name)
+		image(value(n, "image"), n, join(path, "image"), name)
 		if services := value(n, "services"); services != nil && services.Kind == yaml.SequenceNode {
 			for i, s := range services.Content {
-				image(resolved(s), join(path, fmt.Sprintf("services[%d]", i)), name)
+				image(resolved(s), n, join(path, fmt.Sprintf("services[%d]", i)), name)
 			}
 		}
 	}
@@ -210,9 +227,14 @@ func (f *walker) gitlab() {
 	})
 }
 
+// https://docs.gitlab.com/ci/variables/where_variables_can_be_used/
+var gitlabVariable = regexp.MustCompile(`\$(?:\{(\w+)\}|(\w+))`)
+
 // circle finds the images of CircleCI jobs and executors
-// (https://circleci.com/docs/configuration-reference/#docker).
+// (https://circleci.com/docs/configuration-reference/#docker). A parameter
+// stands for its default.
 func (f *walker) circle() {
+	pipeline := value(f.root, "parameters")
 	for _, section := range []string{"jobs", "executors"} {
 		pairs(value(f.root, section), func(name string, job *yaml.Node) {
 			docker := value(job, "docker")
@@ -220,10 +242,21 @@ func (f *walker) circle() {
 				return
 			}
 			for i, d := range docker.Content {
-				if v := value(d, "image"); isScalar(v) {
-					f.add(v, fmt.Sprintf("%s.%s.docker[%d].image", section, name, i), parent{container: name, kind: Other})
+				v := value(d, "image")
+				if !isScalar(v) {
+					continue
 				}
+				path := fmt.Sprintf("%s.%s.docker[%d].image", section, name, i)
+				f.expanded(v, path, parent{container: name, kind: Other}, circleParameter, func(name string) []*yaml.Node {
+					params := value(job, "parameters")
+					if rest, ok := strings.CutPrefix(name, "pipeline."); ok {
+						name, params = rest, pipeline
+					}
+					return scalars(value(value(params, strings.TrimPrefix(name, "parameters.")), "default"))
+				})
 			}
 		})
 	}
 }
+
+var circleParameter = regexp.MustCompile(`<<\s*((?:pipeline\.)?parameters\.[\w-]+)\s*>>`)

@@ -24,7 +24,7 @@ func Detect(name string) Format {
 	switch {
 	case isDockerfile(path.Base(name)):
 		return Dockerfile
-	case yamlFile && (strings.HasSuffix(dir, ".github/workflows") || base == "action.yml" || base == "action.yaml"):
+	case yamlFile && (strings.HasSuffix(dir, ".github/workflows") || strings.HasSuffix(dir, ".gitea/workflows") || strings.HasSuffix(dir, ".forgejo/workflows") || base == "action.yml" || base == "action.yaml"):
 		return GitHubActions
 	case yamlFile && (strings.HasPrefix(base, ".gitlab-ci") || strings.HasSuffix(base, ".gitlab-ci.yml")):
 		return GitLabCI
@@ -40,7 +40,7 @@ func Detect(name string) Format {
 		return HelmValues
 	case base == "devcontainer.json", base == ".devcontainer.json":
 		return Devcontainer
-	case strings.HasSuffix(base, ".tf"):
+	case strings.HasSuffix(base, ".tf"), strings.HasSuffix(base, ".tofu"), strings.HasSuffix(base, ".tfvars"):
 		return Terraform
 	case yamlFile, strings.HasSuffix(base, ".json"):
 		return Kubernetes
@@ -78,6 +78,9 @@ var (
 // A Finder finds references in one file after the other. It keeps memory from
 // one to the next, and is for one goroutine. The zero Finder is ready.
 type Finder struct {
+	// Env has what files beside this one give variables, as .env does for Compose.
+	Env map[string]string
+
 	quick quick
 	after quick // for the second of two texts
 }
@@ -95,7 +98,7 @@ func (f *Finder) Find(format Format, data []byte) Result {
 		out.Unscannable = append(out.Unscannable, Unscannable{Reason: fmt.Sprintf("larger than %d MiB", MaxSize>>20)})
 		return out
 	case isBinary(data):
-		return out
+		return binary(format, data)
 	case format == Dockerfile:
 		return dockerfile(data)
 	}
@@ -108,7 +111,7 @@ func (f *Finder) Find(format Format, data []byte) Result {
 	}
 	s := newPlaces(readable(format, data))
 	f.documents(s, words, func(d document) {
-		w := &walker{document: &d, format: format, out: &out}
+		w := &walker{document: &d, format: format, out: &out, env: f.Env}
 		if d.aliases {
 			w.seen = map[*yaml.Node]bool{}
 		}
@@ -181,6 +184,23 @@ func containsAny(data []byte, words []string) bool {
 // isBinary reports whether the first bytes are those of no text.
 func isBinary(data []byte) bool {
 	return bytes.IndexByte(data[:min(len(data), 8000)], 0) >= 0
+}
+
+// binary says of a file with NUL bytes why it is not read, unless nothing in it
+// can be a reference.
+func binary(format Format, data []byte) (out Result) {
+	reason := "it has NUL bytes, as no text has"
+	if bytes.HasPrefix(data, []byte("\xFF\xFE")) || bytes.HasPrefix(data, []byte("\xFE\xFF")) {
+		reason = "it is UTF-16; save it as UTF-8"
+	}
+	words := wordsOf(format)
+	if format == Dockerfile {
+		words = []string{"FROM", "from"}
+	}
+	if containsAny(bytes.ReplaceAll(data, []byte{0}, nil), words) {
+		out.Unscannable = append(out.Unscannable, Unscannable{Reason: reason})
+	}
+	return out
 }
 
 // spaced is JSON without the tabs between its values, which YAML does not take:

@@ -164,7 +164,9 @@ func (f *dockerfileScan) directives() {
 			return
 		}
 		switch value := string(m[2]); strings.ToLower(string(m[1])) {
-		case "syntax", "check":
+		case "syntax":
+			f.syntax(offset+bytes.LastIndex(line, m[2]), value)
+		case "check":
 		case "escape":
 			if value != `\` && value != "`" {
 				f.fail(f.places.line(offset), "the escape character is %s; it can be \\ or `", clip(value))
@@ -176,6 +178,18 @@ func (f *dockerfileScan) directives() {
 		}
 		offset = next
 	}
+}
+
+// syntax takes the image that reads the rest of the file: it is pulled, and
+// run, before all others
+// (https://docs.docker.com/build/buildkit/frontend/).
+func (f *dockerfileScan) syntax(at int, value string) {
+	name, _, _ := strings.Cut(value, " ")
+	w := written{}
+	for i := range len(name) {
+		w.add(name[i], at+i)
+	}
+	f.images = append(f.images, dockerfileImage{name: w, word: w, path: "syntax", from: true})
 }
 
 // line is the line at an offset without its end, and where the next begins.

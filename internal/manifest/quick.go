@@ -447,7 +447,7 @@ func (q *quick) blockScalar(n *yaml.Node, indent int, name string) *yaml.Node {
 // begun.
 func (q *quick) blockEnds(n *yaml.Node, lines, begun int, end, name string) *yaml.Node {
 	switch {
-	case lines == 0, lines > 1 && strings.Contains(name, "mage"):
+	case lines == 0, lines > 1 && (strings.Contains(name, "mage") || name == "dockerfile_inline"):
 		return q.fail()
 	case lines > 1:
 		return n

@@ -1,27 +1,34 @@
 package manifest
 
 import (
+	"bytes"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/hashicorp/hcl/v2"
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/zclconf/go-cty/cty"
+	"go.yaml.in/yaml/v4"
 
 	"github.com/tagwarden/tagwarden/image"
 )
 
 // containerResources are the beginnings of the types of Terraform resources
 // whose images are those of containers. Elsewhere an "image" is mostly that of
-// a virtual machine.
+// a virtual machine, unless it has a tag.
 var containerResources = []string{
 	"kubernetes_", "kubectl_", "aws_ecs_", "aws_batch_", "aws_apprunner_", "aws_lambda_", "aws_sagemaker_", "google_cloud_run",
 	"google_cloudbuild_", "azurerm_container_", "docker_", "nomad_", "podman_", "helm_release", "digitalocean_app",
 }
 
+// machineResources have images with tags that are none of containers.
+var machineResources = []string{"lxd_", "incus_", "aws_codebuild_"}
+
 // imageFields are the fields that have a reference, beside those that end with
-// _image.
-var imageFields = map[string]bool{"image": true, "image_uri": true, "image_identifier": true, "container_image": true}
+// _image. With true they have nothing else.
+var imageFields = map[string]bool{"image": false, "image_uri": true, "image_identifier": true, "container_image": true, "docker_image": true, "docker_image_name": true}
 
 // terraform finds the references of Terraform's resources
 // (https://developer.hashicorp.com/terraform/language/syntax/configuration),
@@ -48,11 +55,30 @@ func terraform(data []byte) (out Result) {
 	if !ok {
 		return out
 	}
-	t := &terraformScan{data: data, places: newPlaces(data), out: &out}
+	t := &terraformScan{data: data, places: newPlaces(data), out: &out, values: map[string]hclsyntax.Expression{}, asked: map[string]bool{}, seen: map[int]bool{}}
+	t.define(body)
+	for name, a := range body.Attributes { // Values of variables: *.tfvars.
+		t.path, t.sure = "", false
+		t.expression(a.Expr, name, strings.Contains(name, "image"))
+	}
 	for _, b := range body.Blocks {
 		t.top(b)
 	}
 	return out
+}
+
+// define notes what the file itself gives to variables and local values.
+func (t *terraformScan) define(body *hclsyntax.Body) {
+	for _, b := range body.Blocks {
+		switch {
+		case b.Type == "variable" && len(b.Labels) == 1 && b.Body.Attributes["default"] != nil:
+			t.values["var."+b.Labels[0]] = b.Body.Attributes["default"].Expr
+		case b.Type == "locals":
+			for name, a := range b.Body.Attributes {
+				t.values["local."+name] = a.Expr
+			}
+		}
+	}
 }
 
 type terraformScan struct {
@@ -65,6 +91,11 @@ type terraformScan struct {
 	sure  bool
 	path  string
 	depth int
+	// values are those of var.… and local.…, as far as the file has them.
+	values map[string]hclsyntax.Expression
+	asked  map[string]bool
+	// seen has the references that were found, by where they begin.
+	seen map[int]bool
 }
 
 // top looks at a block of the file.
@@ -72,25 +103,27 @@ func (t *terraformScan) top(b *hclsyntax.Block) {
 	t.object = Object{Kind: b.Type, Name: strings.Join(b.Labels, ".")}
 	t.path, t.sure = "", false
 	switch {
-	case b.Type == "variable" && len(b.Labels) == 1 && strings.Contains(b.Labels[0], "image"):
+	case b.Type == "variable" && len(b.Labels) == 1:
 		if a := b.Body.Attributes["default"]; a != nil {
-			t.expression(a.Expr, "default", true)
+			t.expression(a.Expr, "default", strings.Contains(b.Labels[0], "image"))
 		}
 	case b.Type == "module", b.Type == "locals":
 		t.body(b.Body)
 	case (b.Type == "resource" || b.Type == "data") && len(b.Labels) == 2:
-		for _, prefix := range containerResources {
-			if strings.HasPrefix(b.Labels[0], prefix) {
-				t.sure = true
-				t.body(b.Body)
-				// The images of the Docker provider are called name.
-				if a := b.Body.Attributes["name"]; a != nil && (b.Labels[0] == "docker_image" || b.Labels[0] == "docker_registry_image") {
-					t.expression(a.Expr, "name", true)
-				}
-				return
-			}
+		if hasPrefix(b.Labels[0], machineResources) {
+			return
+		}
+		t.sure = hasPrefix(b.Labels[0], containerResources)
+		t.body(b.Body)
+		// The images of the Docker provider are called name.
+		if a := b.Body.Attributes["name"]; a != nil && (b.Labels[0] == "docker_image" || b.Labels[0] == "docker_registry_image") {
+			t.expression(a.Expr, "name", true)
 		}
 	}
+}
+
+func hasPrefix(name string, prefixes []string) bool {
+	return slices.ContainsFunc(prefixes, func(p string) bool { return strings.HasPrefix(name, p) })
 }
 
 func (t *terraformScan) body(b *hclsyntax.Body) {
@@ -100,7 +133,7 @@ func (t *terraformScan) body(b *hclsyntax.Body) {
 	}
 	defer func() { t.depth-- }()
 	for name, a := range b.Attributes {
-		t.expression(a.Expr, join(t.path, name), isImageField(name))
+		t.field(name, a.Expr, join(t.path, name))
 	}
 	for i, block := range b.Blocks {
 		of := t.path
@@ -120,23 +153,38 @@ func nth(before hclsyntax.Blocks, kind string) (n int) {
 	return n
 }
 
-func isImageField(name string) bool { return imageFields[name] || strings.HasSuffix(name, "_image") }
+// field looks at a value with a name.
+func (t *terraformScan) field(name string, e hclsyntax.Expression, path string) {
+	sure := t.sure
+	t.sure = sure || imageFields[name]
+	if object, ok := e.(*hclsyntax.ObjectConsExpr); !ok || !t.split(object, name, path) {
+		_, isField := imageFields[name]
+		t.expression(e, path, isField || strings.HasSuffix(name, "_image"))
+	}
+	t.sure = sure
+}
 
-// expression looks for references in a value; isImage says that it should be
+// expression looks for references in a value; isRef says that it should be
 // one itself.
 func (t *terraformScan) expression(e hclsyntax.Expression, path string, isRef bool) {
+	const deepest = 100
+	if t.depth++; t.depth > deepest {
+		return
+	}
+	defer func() { t.depth-- }()
 	switch e := e.(type) {
 	case *hclsyntax.TemplateWrapExpr:
-		if isRef {
-			t.gap(e, "the reference comes from a variable")
-		}
+		t.expression(e.Wrapped, path, isRef)
 	case *hclsyntax.TemplateExpr:
-		if isRef {
+		switch {
+		case isRef:
 			t.reference(e, path)
+		case t.sure:
+			t.embedded(e)
 		}
 	case *hclsyntax.ScopeTraversalExpr:
-		if isRef && t.sure && len(e.Traversal) > 0 && e.Traversal.RootName() != "docker_image" {
-			t.gap(e, "the reference comes from a variable")
+		if isRef {
+			t.variable(e, path)
 		}
 	case *hclsyntax.ParenthesesExpr:
 		t.expression(e.Expression, path, isRef)
@@ -149,13 +197,14 @@ func (t *terraformScan) expression(e hclsyntax.Expression, path string, isRef bo
 		}
 	case *hclsyntax.ObjectConsExpr:
 		for _, item := range e.Items {
-			name := hcl.ExprAsKeyword(item.KeyExpr)
-			if key, diags := item.KeyExpr.Value(nil); name == "" && !diags.HasErrors() && key.Type() == cty.String && key.IsKnown() && !key.IsNull() {
-				name = key.AsString()
-			}
-			t.expression(item.ValueExpr, join(path, name), isImageField(name))
+			name := keyOf(item)
+			t.field(name, item.ValueExpr, join(path, name))
 		}
 	case *hclsyntax.FunctionCallExpr:
+		if isRef && t.sure {
+			t.gap(e, "the reference is what a function makes")
+			return
+		}
 		for _, arg := range e.Args {
 			t.expression(arg, path, false)
 		}
@@ -163,6 +212,164 @@ func (t *terraformScan) expression(e hclsyntax.Expression, path string, isRef bo
 		t.expression(e.ValExpr, path, false)
 	}
 }
+
+func keyOf(item hclsyntax.ObjectConsItem) string {
+	name := hcl.ExprAsKeyword(item.KeyExpr)
+	if key, diags := item.KeyExpr.Value(nil); name == "" && !diags.HasErrors() && key.Type() == cty.String && key.IsKnown() && !key.IsNull() {
+		name = key.AsString()
+	}
+	return name
+}
+
+// variable takes what a variable or a local value has, if the file says it.
+func (t *terraformScan) variable(e *hclsyntax.ScopeTraversalExpr, path string) {
+	if len(e.Traversal) == 2 {
+		if attr, ok := e.Traversal[1].(hcl.TraverseAttr); ok {
+			name := e.Traversal.RootName() + "." + attr.Name
+			if v := t.values[name]; v != nil {
+				if key := fmt.Sprint(name, t.sure); !t.asked[key] { // Variables can be made of each other.
+					t.asked[key] = true
+					t.expression(v, path, true)
+				}
+				return
+			}
+		}
+	}
+	if t.sure && len(e.Traversal) > 0 && e.Traversal.RootName() != "docker_image" {
+		t.gap(e, "the reference comes from a variable")
+	}
+}
+
+// split takes the values of a chart for an image: repository, and tag, digest or
+// registry.
+func (t *terraformScan) split(e *hclsyntax.ObjectConsExpr, name, path string) bool {
+	if name != "image" && !strings.HasSuffix(name, "Image") {
+		return false
+	}
+	parts := map[string]string{}
+	var place hcl.Range
+	for _, item := range e.Items {
+		v, diags := item.ValueExpr.Value(nil)
+		if diags.HasErrors() || v.IsNull() || !v.IsKnown() || v.Type() != cty.String {
+			continue
+		}
+		key := keyOf(item)
+		if parts[key] = v.AsString(); key == "repository" || key == "tag" && place.Filename == "" {
+			place = item.ValueExpr.Range()
+		}
+	}
+	text := parts["repository"]
+	if text == "" {
+		return false
+	}
+	if parts["registry"] != "" {
+		text = parts["registry"] + "/" + text
+	}
+	if parts["tag"] != "" {
+		text += ":" + parts["tag"]
+	}
+	if parts["digest"] != "" {
+		text += "@" + parts["digest"]
+	}
+	t.found(Reference{Text: text, Span: t.span(place), Style: Double, Path: path, Derived: true})
+	return true
+}
+
+func (t *terraformScan) span(r hcl.Range) Span {
+	return t.places.span(min(max(r.Start.Byte, 0), len(t.data)), min(max(r.End.Byte, 0), len(t.data)))
+}
+
+// found notes a reference, once.
+func (t *terraformScan) found(r Reference) {
+	if !t.seen[r.Span.Start] {
+		t.seen[r.Span.Start] = true
+		r.Format, r.Object, r.ContainerKind = Terraform, t.object, Other
+		t.out.References = append(t.out.References, r)
+	}
+}
+
+// embedded looks into a text with a manifest, a definition of tasks, or values,
+// in YAML or JSON. What the text takes from variables is left out of it.
+func (t *terraformScan) embedded(e *hclsyntax.TemplateExpr) {
+	whole := t.span(e.Range())
+	var text []byte
+	derived := e.IsStringLiteral()
+	if v, diags := e.Value(nil); derived && !diags.HasErrors() && v.Type() == cty.String {
+		text = []byte(v.AsString())
+	} else {
+		// The bytes of a heredoc are its text. Variables become what says that
+		// they are some, without moving anything.
+		text, derived = bytes.Clone(t.data[whole.Start:whole.End]), false
+		for _, part := range e.Parts {
+			if _, literal := part.(*hclsyntax.LiteralValueExpr); literal {
+				continue
+			}
+			r := t.span(part.Range())
+			from, to := max(0, r.Start-whole.Start), min(len(text), r.End-whole.Start)
+			for from > 0 && text[from] != '$' && text[from] != '%' {
+				from--
+			}
+			for to < len(text) && text[to-1] != '}' {
+				to++
+			}
+			for i := from; i < to; i++ {
+				if text[i] != '\n' {
+					text[i] = '$'
+				}
+			}
+		}
+		if i := bytes.IndexByte(text, '\n'); bytes.HasPrefix(text, []byte("<<")) && i >= 0 {
+			begin := i + 1 // Behind <<EOT; the closing word goes, too.
+			end := bytes.LastIndexByte(bytes.TrimRight(text, "\n"), '\n')
+			if end < begin {
+				return
+			}
+			copy(text[:begin], bytes.Repeat([]byte(" "), begin-1))
+			text[begin-1] = '\n'
+			text = text[:end]
+		} else {
+			text[0], text[len(text)-1] = ' ', ' ' // Its quotes.
+		}
+	}
+	if !bytes.Contains(text, []byte("mage")) {
+		return
+	}
+	root, err := parseYAML(text)
+	if err != nil || root == nil || root.Kind == yaml.ScalarNode {
+		if err != nil && imageKeyLine.Match(text) {
+			t.gap(e, "a text with images is not valid YAML: "+clipReason(err.Error()))
+		}
+		return
+	}
+	var out Result
+	w := &walker{
+		document: &document{text: newPlaces(text), root: root}, format: Terraform, out: &out, object: t.object,
+		seen: map[*yaml.Node]bool{},
+	}
+	w.walk(root, parent{})
+	for _, r := range out.References {
+		r.Derived = r.Derived || derived
+		if derived {
+			r.Split, r.Span = nil, whole
+		} else {
+			r.Split, r.Span = nil, t.places.span(whole.Start+r.Span.Start, whole.Start+r.Span.End)
+		}
+		if object := r.Object; object.Kind == "" {
+			r.Object = t.object
+		}
+		r.Format = Terraform
+		t.out.References = append(t.out.References, r)
+	}
+	for _, u := range out.Unscannable {
+		if strings.Contains(u.Reason, "$$") { // What was put in above.
+			u.Reason = "the reference is made of variables"
+		}
+		t.out.Unscannable = append(t.out.Unscannable, Unscannable{Line: whole.Line - 1 + max(u.Line, 1), Reason: u.Reason})
+	}
+}
+
+// imageKeyLine is a key that names an image, in YAML or JSON.
+var imageKeyLine = regexp.MustCompile(`(?m)[iI]mage"?[ \t]*:`)
 
 func (t *terraformScan) gap(e hclsyntax.Expression, reason string) {
 	t.out.Unscannable = append(t.out.Unscannable, Unscannable{Line: e.Range().Start.Line, Reason: reason})
@@ -184,15 +391,9 @@ func (t *terraformScan) reference(e *hclsyntax.TemplateExpr, path string) {
 	if !isImage(text) || !t.sure && !tagged(text) {
 		return
 	}
-	r := e.Parts[0].Range()
-	start, end := r.Start.Byte, r.End.Byte
-	if start < 0 || end > len(t.data) || string(t.data[start:end]) != text {
-		t.gap(e, "image reference "+clip(text)+": it is written with escapes")
-		return
-	}
-	t.out.References = append(t.out.References, Reference{
-		Text: text, Span: t.places.span(start, end), Style: Double, Format: Terraform, Object: t.object,
-		ContainerKind: Other, Path: path,
+	span := t.span(e.Parts[0].Range())
+	t.found(Reference{
+		Text: text, Span: span, Style: Double, Path: path, Derived: string(t.data[span.Start:span.End]) != text,
 	})
 }
 

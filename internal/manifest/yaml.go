@@ -52,16 +52,16 @@ func bounds(data []byte) iter.Seq2[int, int] {
 			start = len(bom)
 		}
 		for start < len(data) {
-			end := len(data)
-			for at := start; ; {
+			end := start + oneJSON(data[start:])
+			for at := start; end == start; {
 				i := bytes.Index(data[at:], []byte("\n---"))
 				if i < 0 {
+					end = len(data)
 					break
 				}
 				at += i + 1
 				if isMarker(data[at:]) {
 					end = at
-					break
 				}
 			}
 			if !yield(start, end) {
@@ -70,6 +70,36 @@ func bounds(data []byte) iter.Seq2[int, int] {
 			start = end
 		}
 	}
+}
+
+// oneJSON is the length of the JSON object that data begins with, where another
+// one follows it, as kubectl takes them and "jq -c" writes them; else 0.
+func oneJSON(data []byte) int {
+	const space = " \t\r\n"
+	depth, quoted := 0, false
+	for i := len(data) - len(bytes.TrimLeft(data, space)); i < len(data); i++ {
+		switch c := data[i]; {
+		case quoted && c == '\\':
+			i++
+		case c == '"':
+			quoted = !quoted
+		case quoted:
+		case c == '{', c == '[':
+			depth++
+		case c == '}', c == ']':
+			depth--
+		case c == '\n' && isMarker(data[i+1:]):
+			return 0
+		}
+		if depth > 0 {
+			continue
+		}
+		if data[i] == '}' && bytes.HasPrefix(bytes.TrimLeft(data[i+1:], space), []byte("{")) {
+			return i + 1
+		}
+		return 0 // No object, or the last one.
+	}
+	return 0
 }
 
 // isMarker reports whether a line begins a document.
@@ -116,11 +146,14 @@ func (d *document) offset(n *yaml.Node) (int, error) {
 	return start, nil
 }
 
-var errOutside = errors.New("its place in the file is not certain")
+var (
+	errOutside = errors.New("its place in the file is not certain")
+	errWritten = errors.New("it is written with escapes or on several lines")
+)
 
 // scalar finds the bytes of a scalar's value: without quotes, anchor and tag.
 // It looks before it trusts the decoder's positions: the bytes found must be
-// the value.
+// the value. With errWritten they are where it stands, written otherwise.
 func (d *document) scalar(n *yaml.Node) (Span, Style, error) {
 	at, err := d.offset(n)
 	if err != nil {
@@ -152,22 +185,26 @@ func (d *document) scalar(n *yaml.Node) (Span, Style, error) {
 		if quote == '\'' {
 			style = Single
 		}
-		if end >= len(data) || string(data[at+1:end]) != n.Value {
-			return Span{}, style, errors.New("it is written with escapes")
+		if end >= len(data) {
+			return Span{}, style, errOutside
+		}
+		if string(data[at+1:end]) != n.Value {
+			return d.text.span(at+1, end), style, errWritten
 		}
 		return d.text.span(at+1, end), style, nil
 	case n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0:
 		value := strings.TrimRight(n.Value, "\n")
+		head := at
 		i := bytes.IndexByte(data[at:], '\n')
-		if i < 0 || strings.Contains(value, "\n") {
-			return Span{}, Block, errors.New("it stands on several lines")
+		if i < 0 {
+			return Span{}, Block, errOutside
 		}
 		at += i + 1
 		for at < len(data) && (data[at] == ' ' || data[at] == '\n' || data[at] == '\r') {
 			at++
 		}
-		if !bytes.HasPrefix(data[at:], []byte(value)) {
-			return Span{}, Block, errors.New("it stands on several lines")
+		if strings.Contains(value, "\n") || !bytes.HasPrefix(data[at:], []byte(value)) {
+			return d.text.span(head, head+i), Block, errWritten
 		}
 		return d.text.span(at, at+len(value)), Block, nil
 	case !bytes.HasPrefix(data[at:], []byte(n.Value)):

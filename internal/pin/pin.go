@@ -141,10 +141,6 @@ func (e *Editor) Edit(ctx context.Context, name string, format manifest.Format, 
 			File: name, Line: ref.Span.Line, Column: ref.Span.Column, Path: ref.Path, Object: ref.Object, Container: ref.Container,
 			Before: ref.Text, After: ref.Text, State: Already,
 		}
-		if why := notPulled(ref); why != "" {
-			out.Items[i].State, out.Items[i].Err = Ignored, errors.New(why)
-			continue
-		}
 		a, err := ask(data, ref)
 		if err != nil {
 			decided[i].Err = err
@@ -205,17 +201,6 @@ var (
 )
 
 const git = "git:"
-
-// notPulled says why a reference is none that anybody pulls, or "".
-func notPulled(ref *manifest.Reference) string {
-	switch {
-	case ref.Format == manifest.Skaffold && strings.HasPrefix(ref.Path, "build.artifacts["):
-		return "the name of an image that is built"
-	case strings.HasSuffix(ref.Path, ".rbd.image"):
-		return "a block device of Ceph"
-	}
-	return ""
-}
 
 // ask reads a reference. The error says why it cannot be pinned.
 func ask(data []byte, ref *manifest.Reference) (*Asked, error) {

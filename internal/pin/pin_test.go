@@ -165,7 +165,7 @@ func TestEdit(t *testing.T) {
 		{why: "an action with a commit", file: ".github/workflows/a.yml", text: "jobs: {a: {steps: [{uses: actions/checkout@«actions/checkout@v4»}]}}\n"},
 		{why: "terraform", file: "main.tf", text: "resource \"docker_image\" \"i\" {\n  name = \"nginx:1.25\" # x\n}\n", want: "resource \"docker_image\" \"i\" {\n  name = \"nginx:1.25@" + nginx + "\" # x\n}\n"},
 		{why: "a development container", file: "devcontainer.json", text: "{\n\t// x\n\t\"image\": \"nginx:1.25\",\n\t\"features\": {\"ghcr.io/d/f/go:1\": {}}\n}", want: "{\n\t// x\n\t\"image\": \"nginx:1.25@" + nginx + "\",\n\t\"features\": {\"ghcr.io/d/f/go@«ghcr.io/d/f/go:1»\": {}}\n}"},
-		{why: "what is built and what is no image", file: "skaffold.yaml", text: "build: {artifacts: [{image: a/b}]}\n", left: []string{"1: a/b: the name of an image that is built"}},
+		{why: "what is built and what is no image", file: "skaffold.yaml", text: "build: {artifacts: [{image: a/b}]}\n"},
 		{why: "gitlab", file: ".gitlab-ci.yml", text: "image: nginx:1.25\nb: {services: [nginx]}\n", want: "image: nginx:1.25@" + nginx + "\nb: {services: [nginx:latest@" + latest + "]}\n"},
 		{why: "circle", file: ".circleci/config.yml", text: "jobs: {a: {docker: [{image: nginx:1.25}]}}\n", want: "jobs: {a: {docker: [{image: nginx:1.25@" + nginx + "}]}}\n"},
 		{why: "a resource list", file: "a.yaml", text: "apiVersion: config.kubernetes.io/v1\nkind: ResourceList\nitems:\n- apiVersion: v1\n  kind: Pod\n  spec: {containers: [{image: nginx:1.25}]}\n", want: "apiVersion: config.kubernetes.io/v1\nkind: ResourceList\nitems:\n- apiVersion: v1\n  kind: Pod\n  spec: {containers: [{image: nginx:1.25@" + nginx + "}]}\n"},

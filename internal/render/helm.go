@@ -13,6 +13,7 @@ import (
 	"strconv"
 	"strings"
 
+	"go.yaml.in/yaml/v4"
 	"helm.sh/helm/v3/pkg/chart"
 	"helm.sh/helm/v3/pkg/chart/loader"
 	"helm.sh/helm/v3/pkg/chartutil"
@@ -50,25 +51,21 @@ type Chart struct {
 //
 // Lines of templates that have an image carry in the result a comment that
 // [Place] reads.
-func Helm(ctx context.Context, files map[string][]byte) (Chart, error) {
-	size := 0
-	for _, data := range files {
-		size += len(data)
-	}
-	if len(files) > MaxFiles || size > MaxSize {
-		return Chart{}, errTooLarge
-	}
-	return bounded(ctx, func() (Chart, error) {
-		found, err := helm(files, true)
-		if err != nil {
-			// A mark can stand where a comment is none.
-			return helm(files, false)
-		}
-		return found, nil
-	})
+func (r *Renderer) Helm(ctx context.Context, files map[string][]byte) (Chart, error) {
+	a, err := r.ask(ctx, &request{Files: files})
+	return a.Chart, err
 }
 
-func helm(files map[string][]byte, mark bool) (Chart, error) {
+func helm(files map[string][]byte) (Chart, error) {
+	found, err := rendered(files, true)
+	if err != nil {
+		// A mark can stand where a comment is none.
+		return rendered(files, false)
+	}
+	return found, nil
+}
+
+func rendered(files map[string][]byte, mark bool) (Chart, error) {
 	var in []*loader.BufferedFile
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		data := files[name]
@@ -134,18 +131,52 @@ func missing(c *chart.Chart) []string {
 	return slices.Compact(names)
 }
 
+// LocalDependencies are the dependencies of a chart that are in a folder beside
+// it, by name, with their paths from the folder of the chart.
+func LocalDependencies(files map[string][]byte) map[string]string {
+	local := map[string]string{}
+	for _, name := range []string{"Chart.yaml", "requirements.yaml"} { // The latter of the first version.
+		var c struct {
+			Dependencies []struct{ Name, Repository string }
+		}
+		if err := yaml.Unmarshal(files[name], &c); err != nil {
+			continue // Helm says what is wrong.
+		}
+		for _, d := range c.Dependencies {
+			if d.Name == "" || path.Base(d.Name) != d.Name {
+				continue
+			}
+			if at, ok := strings.CutPrefix(d.Repository, "file://"); ok && !path.IsAbs(at) {
+				local[d.Name] = at
+			}
+		}
+	}
+	return local
+}
+
 // IsTemplate reports whether a file of a chart, by its path from the folder of
 // the chart, is a template that makes manifests or a part of them, here or in
 // a chart below it.
 func IsTemplate(name string) bool {
+	name = inChart(name)
+	return strings.HasPrefix(name, "templates/") && path.Base(name) != "NOTES.txt"
+}
+
+// IsValues reports whether a file of a chart has the values that it, or a chart
+// below it, is rendered with.
+func IsValues(name string) bool { return inChart(name) == "values.yaml" }
+
+// inChart is the path of a file from the folder of the chart, of several within
+// each other, that it is of.
+func inChart(name string) string {
 	for strings.HasPrefix(name, "charts/") {
 		_, below, ok := strings.Cut(strings.TrimPrefix(name, "charts/"), "/")
 		if !ok {
-			return false
+			return ""
 		}
 		name = below
 	}
-	return strings.HasPrefix(name, "templates/") && path.Base(name) != "NOTES.txt"
+	return name
 }
 
 // imageKey begins a line that has an image in one piece, or the first line of

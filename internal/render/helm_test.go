@@ -1,16 +1,41 @@
 package render_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/tools/txtar"
 
 	"github.com/tagwarden/tagwarden/internal/render"
 )
+
+// TestMain makes the test itself the process that renders.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == "serve" {
+		if err := render.Serve(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(3)
+		}
+		return
+	}
+	os.Exit(m.Run())
+}
+
+func renderer(t *testing.T) *render.Renderer {
+	t.Helper()
+	r := &render.Renderer{Command: func(ctx context.Context) *exec.Cmd {
+		return exec.CommandContext(ctx, os.Args[0], "serve")
+	}}
+	t.Cleanup(r.Close)
+	return r
+}
 
 func filesOf(text string) map[string][]byte {
 	files := map[string][]byte{}
@@ -43,6 +68,7 @@ const chartYAML = "-- Chart.yaml --\napiVersion: v2\nname: app\nversion: 1.0.0\n
 
 func TestHelm(t *testing.T) {
 	t.Parallel()
+	r := renderer(t)
 	for _, test := range []struct {
 		name, files string
 		want        []string
@@ -90,9 +116,9 @@ a:
 			want: []string{"templates/a.yaml x:1"},
 		},
 		{
-			name: "a mark that breaks a template is left out",
+			name:  "a mark that breaks a template is left out",
 			files: chartYAML + "-- templates/a.yaml --\na:\n  - image: {{ printf \"x:%s\"\n    .Chart.AppVersion }}\n",
-			want: []string{"templates/a.yaml x:2.3.4"},
+			want:  []string{"templates/a.yaml x:2.3.4"},
 		},
 		{
 			name: "a chart below it, under another name, and one that is switched off",
@@ -157,7 +183,7 @@ image: hook:1
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			t.Parallel()
-			got, err := render.Helm(t.Context(), filesOf(test.files))
+			got, err := r.Helm(t.Context(), filesOf(test.files))
 			if test.err != "" {
 				if err == nil || !strings.Contains(err.Error(), test.err) || strings.Contains(err.Error(), "\n") {
 					t.Errorf("error %v, want one line with %q", err, test.err)
@@ -180,8 +206,9 @@ image: hook:1
 // A chart learns nothing of the machine that it is rendered on.
 func TestHelmLearnsNothing(t *testing.T) {
 	t.Setenv("TAGWARDEN_SECRET", "s3cret")
+	r := renderer(t)
 	for _, call := range []string{`env "TAGWARDEN_SECRET"`, `expandenv "$TAGWARDEN_SECRET"`, `getHostByName "localhost"`, `lookup "v1" "Secret" "" ""`, `.Files.Get "/etc/hostname"`, `.Files.Get "../../../../etc/hostname"`} {
-		got, err := render.Helm(t.Context(), filesOf(chartYAML+"-- templates/a.yaml --\nimage: x{{ "+call+" }}\n"))
+		got, err := r.Helm(t.Context(), filesOf(chartYAML+"-- templates/a.yaml --\nimage: x{{ "+call+" }}\n"))
 		text := fmt.Sprint(got, err)
 		host, _ := os.Hostname()
 		if strings.Contains(text, "s3cret") || strings.Contains(text, "127.0.0.1") || host != "" && strings.Contains(strings.Join(imagesOf(got), " "), host) {
@@ -190,13 +217,64 @@ func TestHelmLearnsNothing(t *testing.T) {
 	}
 }
 
-// What loops for ever is left behind.
+const endless = "{{ range $a := until 40000 }}{{ range $b := until 40000 }}{{ range $c := until 2 }}{{ end }}{{ end }}{{ end }}"
+
+// What loops for ever ends with its process, and the next one is rendered.
 func TestHelmEnds(t *testing.T) {
 	t.Parallel()
-	loop := "{{ range $a := until 40000 }}{{ range $b := until 40000 }}{{ range $c := until 2 }}{{ end }}{{ end }}{{ end }}"
-	_, err := render.Helm(t.Context(), filesOf(chartYAML+"-- templates/a.yaml --\n"+loop+"\n"))
-	if err == nil || !strings.Contains(err.Error(), "longer than") {
-		t.Errorf("error %v, want that it takes too long", err)
+	r := renderer(t)
+	r.MaxTime = time.Second // Long enough for a process to start.
+	for range 3 {
+		_, err := r.Helm(t.Context(), filesOf(chartYAML+"-- templates/a.yaml --\n"+endless+"\n"))
+		if err == nil || !strings.Contains(err.Error(), "longer than 1s") {
+			t.Errorf("error %v, want that it takes too long", err)
+		}
+	}
+	r.MaxTime = 0
+	if got, err := r.Helm(t.Context(), filesOf(chartYAML+"-- templates/a.yaml --\nimage: a:1\n")); err != nil || len(got.Documents) != 1 {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+// What is no longer wanted ends, too.
+func TestHelmIsCancelled(t *testing.T) {
+	t.Parallel()
+	r := renderer(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() {
+		_, err := r.Helm(ctx, filesOf(chartYAML+"-- templates/a.yaml --\n"+endless+"\n"))
+		done <- err
+	}()
+	cancel()
+	if err := <-done; !errors.Is(err, context.Canceled) {
+		t.Errorf("error %v, want that it was cancelled", err)
+	}
+}
+
+// What wants more memory than there may be ends, before the machine has none.
+func TestHelmMemory(t *testing.T) {
+	t.Parallel()
+	r := renderer(t)
+	const grow = `{{ $s := repeat 1000000 "0123456789" }}{{ range until 10000 }}{{ $s = cat $s $s }}{{ end }}`
+	if _, err := r.Helm(t.Context(), filesOf(chartYAML+"-- templates/a.yaml --\n"+grow+"\n")); err == nil ||
+		!strings.Contains(err.Error(), "memory") && !strings.Contains(err.Error(), "ended") {
+		t.Errorf("error %v, want that it takes too much memory", err)
+	}
+	if _, err := r.Helm(t.Context(), filesOf(chartYAML)); err != nil {
+		t.Errorf("the next one: %v", err)
+	}
+}
+
+// A program that is none, or that ends, is a reason as any other.
+func TestHelmWithoutAProcess(t *testing.T) {
+	t.Parallel()
+	for program, want := range map[string]string{"/does/not/exist": "start a process", "false": "ended: exit status 1"} {
+		r := &render.Renderer{Command: func(ctx context.Context) *exec.Cmd { return exec.CommandContext(ctx, program) }}
+		if _, err := r.Helm(t.Context(), filesOf(chartYAML)); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: error %v, want %q", program, err, want)
+		}
+		r.Close()
 	}
 }
 
@@ -204,7 +282,8 @@ func TestHelmTooLarge(t *testing.T) {
 	t.Parallel()
 	files := filesOf(chartYAML)
 	files["big.bin"] = make([]byte, render.MaxSize)
-	if _, err := render.Helm(t.Context(), files); err == nil || !strings.Contains(err.Error(), "more than") {
+	r := renderer(t)
+	if _, err := r.Helm(t.Context(), files); err == nil || !strings.Contains(err.Error(), "more than") {
 		t.Errorf("error %v, want that it is too large", err)
 	}
 }
@@ -216,7 +295,7 @@ func FuzzHelm(f *testing.F) {
 	f.Fuzz(func(t *testing.T, template, values string) {
 		files := filesOf(chartYAML)
 		files["templates/a.yaml"], files["values.yaml"] = []byte(template), []byte(values)
-		if got, err := render.Helm(t.Context(), files); err == nil {
+		if got, err := render.HelmHere(files); err == nil {
 			imagesOf(got)
 		}
 	})

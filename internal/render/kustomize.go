@@ -4,8 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -41,35 +41,41 @@ type Reader func(name string) (data []byte, ok bool, err error)
 // Kustomize renders the kustomization in a folder of a tree, as
 // "kustomize build" does. One that names what is not in the tree, such as
 // a remote base, or that runs a program or inflates a Helm chart, is refused.
-func Kustomize(ctx context.Context, read Reader, folder string) (Kustomized, error) {
-	found := Kustomized{Files: map[string][]byte{}}
-	folder = path.Clean(folder)
-	g := gatherer{read: read, files: found.Files, seen: map[string]bool{}}
-	var err error
-	if found.Bases, err = g.folder(folder); err != nil {
+func (r *Renderer) Kustomize(ctx context.Context, read Reader, folder string) (Kustomized, error) {
+	found, composes, err := gather(read, folder)
+	if err != nil || !composes {
 		return found, oneLine(err)
 	}
-	if !g.composes {
-		return found, nil
-	}
-	found.Data, err = bounded(ctx, func() ([]byte, error) {
-		tree := filesys.MakeFsInMemory()
-		for name, data := range found.Files {
-			if err := tree.WriteFile(absolute(name), data); err != nil {
-				return nil, err
-			}
-		}
-		options := krusty.MakeDefaultOptions()
-		// The tree holds no more than what was read from the scanned one.
-		options.LoadRestrictions = types.LoadRestrictionsNone
-		options.PluginConfig = types.DisabledPluginConfig()
-		made, err := krusty.MakeKustomizer(options).Run(tree, absolute(folder))
-		if err != nil {
+	a, err := r.ask(ctx, &request{Files: found.Files, Folder: path.Clean(folder)})
+	found.Data = a.Data
+	return found, err
+}
+
+// gather reads what a kustomization is made of, and says whether it composes
+// references.
+func gather(read Reader, folder string) (found Kustomized, composes bool, err error) {
+	found.Files = map[string][]byte{}
+	g := gatherer{read: read, files: found.Files, seen: map[string]bool{}}
+	found.Bases, err = g.folder(path.Clean(folder))
+	return found, g.composes, err
+}
+
+func kustomize(files map[string][]byte, folder string) ([]byte, error) {
+	tree := filesys.MakeFsInMemory()
+	for name, data := range files {
+		if err := tree.WriteFile(absolute(name), data); err != nil {
 			return nil, err
 		}
-		return made.AsYaml()
-	})
-	return found, err
+	}
+	options := krusty.MakeDefaultOptions()
+	// The tree holds no more than what was read from the scanned one.
+	options.LoadRestrictions = types.LoadRestrictionsNone
+	options.PluginConfig = types.DisabledPluginConfig()
+	made, err := krusty.MakeKustomizer(options).Run(tree, absolute(folder))
+	if err != nil {
+		return nil, err
+	}
+	return made.AsYaml()
 }
 
 func absolute(name string) string { return path.Join("/tree", name) }
@@ -128,13 +134,13 @@ func (g *gatherer) folder(folder string) (bases []string, err error) {
 	if err != nil {
 		return nil, err
 	}
+	if names.component && len(g.seen) == 1 {
+		return nil, nil // Others are composed with it; by itself it makes nothing.
+	}
 	for _, word := range composing {
 		g.composes = g.composes || strings.Contains(string(data), word)
 	}
 	for _, name := range names.resources {
-		if strings.Contains(name, "\n") {
-			continue // A resource written in place.
-		}
 		at, err := inTree(folder, name)
 		if err != nil {
 			return nil, err
@@ -149,9 +155,9 @@ func (g *gatherer) folder(folder string) (bases []string, err error) {
 			return nil, err
 		}
 	}
-	for _, name := range names.paths {
+	for _, name := range slices.Concat(names.paths, names.plugins) {
 		if strings.Contains(name, "\n") {
-			continue // A patch written in place.
+			continue // A patch or a configuration written in place.
 		}
 		if _, value, ok := strings.Cut(name, "="); ok {
 			name = value // KEY=PATH
@@ -164,22 +170,26 @@ func (g *gatherer) folder(folder string) (bases []string, err error) {
 			return nil, err
 		}
 	}
-	if !names.plugins {
-		return bases, nil
-	}
-	// The configuration of a generator or transformer can name addresses, too.
-	for _, name := range slices.Sorted(maps.Keys(g.files)) {
-		if strings.Contains(string(g.files[name]), "://") {
-			return nil, fmt.Errorf("it has generators or transformers, and %s has an address, which could be fetched", name)
+	for _, name := range names.plugins {
+		// A folder of configurations is a kustomization, too.
+		if at, err := inTree(folder, name); err == nil && g.files[at] == nil && !strings.Contains(name, "\n") {
+			if _, err := g.folder(at); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return bases, nil
 }
 
+// remote is how a name begins, or what it has in it, that Kustomize can take for
+// an address.
+var remote = regexp.MustCompile(`(?i)://|@|\n|^git::|^https?:|^(?:www\.)?github\.com`)
+
 // inTree is where a name in a kustomization leads to.
 func inTree(folder, name string) (string, error) {
-	if strings.Contains(name, "://") || strings.HasPrefix(name, "git@") {
-		return "", fmt.Errorf("%s is remote, which is not fetched", name)
+	// Kustomize fetches such names even where there is a folder of that name.
+	if remote.MatchString(name) {
+		return "", fmt.Errorf("%s is remote, or may be, which is not fetched", name)
 	}
 	at := path.Join(folder, name)
 	if path.IsAbs(name) || at == ".." || strings.HasPrefix(at, "../") {
@@ -190,10 +200,10 @@ func inTree(folder, name string) (string, error) {
 
 // kustomizationNaming is what a kustomization names.
 type kustomizationNaming struct {
-	// resources are files and folders of manifests, paths all others.
-	resources, paths []string
-	// plugins says that it configures generators, transformers or validators.
-	plugins bool
+	// resources are files and folders of manifests, plugins those of generators,
+	// transformers and validators, paths all other files.
+	resources, plugins, paths []string
+	component                 bool
 }
 
 // resourceKeys are the fields of a kustomization that list files or folders,
@@ -239,16 +249,20 @@ func namesOf(data []byte) (names kustomizationNaming, err error) {
 		key = strings.ToLower(key)
 		plugin, lists := resourceKeys[key]
 		switch {
+		case key == "kind":
+			names.component = v == "Component"
 		case key == "helmcharts" || key == "helmchartinflationgenerator":
 			return names, errors.New("it inflates a Helm chart, which is not fetched")
+		case plugin:
+			walk(v, func(s string) { names.plugins = append(names.plugins, s) })
 		case lists:
 			walk(v, func(s string) { names.resources = append(names.resources, s) })
-			names.plugins = names.plugins || plugin
 		default:
 			walk(map[string]any{key: v}, func(string) {})
 		}
 	}
 	slices.Sort(names.resources)
+	slices.Sort(names.plugins)
 	slices.Sort(names.paths)
 	return names, nil
 }

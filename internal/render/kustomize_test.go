@@ -3,6 +3,7 @@ package render_test
 import (
 	"fmt"
 	"path"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -14,6 +15,7 @@ const pod = "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\nspec: {containers: 
 
 func TestKustomize(t *testing.T) {
 	t.Parallel()
+	r := renderer(t)
 	for _, test := range []struct {
 		name, files string
 		want        []string // images
@@ -39,14 +41,19 @@ func TestKustomize(t *testing.T) {
 			files: "-- over/kustomization.yaml --\nresources: [p.yaml]\nimages: [{name: app, newTag: '2'}]\n-- over/p.yaml --\n" + pod,
 		},
 		{name: "a remote base", files: "-- over/kustomization.yaml --\nresources: ['https://example.com/x.yaml']\n", err: "https://example.com/x.yaml is remote"},
-		{name: "a remote base without a scheme", files: "-- over/kustomization.yaml --\nresources: ['github.com/o/r//p?ref=v1']\n", err: "not in the tree"},
+		{name: "a remote base without a scheme", files: "-- over/kustomization.yaml --\nresources: ['github.com/o/r//p?ref=v1']\n", err: "is remote"},
 		{name: "git over ssh", files: "-- over/kustomization.yaml --\nbases: ['git@github.com:o/r.git']\n", err: "is remote"},
 		{name: "in capital letters, which kustomize takes, too", files: "-- over/kustomization.yaml --\nResources: ['https://example.com/x.yaml']\n", err: "is remote"},
 		{name: "in a base of a base", files: "-- over/kustomization.yaml --\nresources: [../b]\n-- b/kustomization.yaml --\nresources: ['https://example.com/x.yaml']\n", err: "is remote"},
 		{name: "a remote patch", files: "-- over/kustomization.yaml --\nresources: [p.yaml]\npatches: [{path: 'https://example.com/p.yaml'}]\n-- over/p.yaml --\n" + pod, err: "is remote"},
 		{name: "a remote file of a generator", files: "-- over/kustomization.yaml --\nconfigMapGenerator: [{name: a, files: ['k=https://example.com/p']}]\n", err: "is remote"},
-		{name: "a generator with an address", files: "-- over/kustomization.yaml --\ngenerators: [g.yaml]\n-- over/g.yaml --\nkind: ConfigMapGenerator\nfiles: ['k=https://example.com/p']\n", err: "which could be fetched"},
-		{name: "one in place", files: "-- over/kustomization.yaml --\ngenerators:\n- |-\n  kind: ConfigMapGenerator\n  files: ['k=https://example.com/p']\n", err: "which could be fetched"},
+		{name: "a folder that is called as a remote base", files: "-- over/kustomization.yaml --\nresources: [github.com/o/r]\nimages: [{name: a, newName: b}]\n-- over/github.com/o/r/kustomization.yaml --\nresources: []\n", err: "is remote, or may be"},
+		{name: "a remote base with a line end", files: "-- over/kustomization.yaml --\nresources: [\"git@example.com:o/r\\n\"]\n", err: "is remote, or may be"},
+		{name: "an address without slashes", files: "-- over/kustomization.yaml --\nresources: ['HTTPS:x']\n-- over/HTTPS:x --\n" + pod, err: "is remote, or may be"},
+		{name: "a generator with a hidden address", files: "-- over/kustomization.yaml --\ngenerators: [g.yaml]\n-- over/g.yaml --\napiVersion: builtin\nkind: ConfigMapGenerator\nmetadata: {name: g}\nfiles: [\"k=https\\x3a//example.com/p\"]\n", err: "not fetched"},
+		{name: "generators in a folder", files: "-- over/kustomization.yaml --\ngenerators: [g]\n-- over/g/kustomization.yaml --\nresources: ['https://example.com/x']\n", err: "is remote"},
+		{name: "a generator with an address", files: "-- over/kustomization.yaml --\ngenerators: [g.yaml]\n-- over/g.yaml --\napiVersion: builtin\nkind: ConfigMapGenerator\nmetadata: {name: g}\nfiles: ['k=https://example.com/p']\n", err: "not fetched"},
+		{name: "one in place", files: "-- over/kustomization.yaml --\ngenerators:\n- |-\n  apiVersion: builtin\n  kind: ConfigMapGenerator\n  metadata: {name: g}\n  files: ['k=https://example.com/p']\n", err: "not fetched"},
 		{name: "a Helm chart", files: "-- over/kustomization.yaml --\nhelmCharts: [{name: a, repo: 'https://example.com'}]\n", err: "inflates a Helm chart"},
 		{name: "a program", files: "-- over/kustomization.yaml --\nresources: [p.yaml]\ntransformers: [t.yaml]\n-- over/t.yaml --\napiVersion: x/v1\nkind: T\nmetadata: {name: t, annotations: {config.kubernetes.io/function: 'exec: {path: ./x}'}}\n-- over/p.yaml --\n" + pod, err: "plugin"},
 		{name: "outside of the tree", files: "-- over/kustomization.yaml --\nresources: [../../x]\n", err: "outside of what is scanned"},
@@ -62,7 +69,7 @@ func TestKustomize(t *testing.T) {
 				data, ok := files[path.Clean(name)]
 				return data, ok, nil
 			}
-			got, err := render.Kustomize(t.Context(), read, "over")
+			got, err := r.Kustomize(t.Context(), read, "over")
 			if test.err != "" {
 				if err == nil || !strings.Contains(err.Error(), test.err) || strings.Contains(err.Error(), "\n") {
 					t.Errorf("error %v, want one line with %q", err, test.err)
@@ -89,9 +96,13 @@ func FuzzKustomize(f *testing.F) {
 	f.Add("resources: [p.yaml]\npatches: [{patch: '[]', target: {kind: Pod}}]\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		files := map[string][]byte{"over/kustomization.yaml": []byte(text), "over/p.yaml": []byte(pod)}
-		_, _ = render.Kustomize(t.Context(), func(name string) ([]byte, bool, error) {
+		found, _, err := render.GatherHere(func(name string) ([]byte, bool, error) {
 			data, ok := files[path.Clean(name)]
 			return data, ok, nil
 		}, "over")
+		// A plugin could fetch something, but for Serve.
+		if err == nil && !regexp.MustCompile("(?i)generator|transformer|validator").MatchString(text) {
+			_, _ = render.KustomizeHere(found.Files, "over")
+		}
 	})
 }

@@ -12,10 +12,11 @@ import (
 // ignore has the patterns of .gitignore files
 // (https://git-scm.com/docs/gitignore).
 type ignore struct {
-	// prefix is the root of the walk as seen from the top of the work tree,
-	// with a slash at its end, or "".
-	prefix string
-	rules  []ignoreRule
+	// top is the top of the work tree of git, or else the root of the walk,
+	// without links; prefix is the root as seen from there, with a slash at its
+	// end, or "".
+	top, prefix string
+	rules       []ignoreRule
 }
 
 type ignoreRule struct {
@@ -32,11 +33,15 @@ type ignoreRule struct {
 // newIgnore reads what is left out of the whole tree: .git/info/exclude, and
 // the .gitignore files of the folders above, from the top of the work tree.
 func newIgnore(root string) *ignore {
-	ig := &ignore{}
+	ig := &ignore{top: root}
 	abs, err := filepath.Abs(root)
+	if err == nil {
+		abs, err = filepath.EvalSymlinks(abs)
+	}
 	if err != nil {
 		return ig
 	}
+	ig.top = abs
 	var above []string // The folders between the root and the top.
 	for top := abs; ; top = filepath.Dir(top) {
 		if _, err := os.Stat(filepath.Join(top, ".git")); err == nil {
@@ -44,7 +49,7 @@ func newIgnore(root string) *ignore {
 			for _, folder := range slices.Backward(above) {
 				ig.file(filepath.Join(folder, ".gitignore"), below(top, folder))
 			}
-			if top != abs {
+			if ig.top = top; top != abs {
 				ig.prefix = below(top, abs) + "/"
 			}
 			return ig

@@ -3,6 +3,7 @@ package scan
 import (
 	"bytes"
 	"cmp"
+	"errors"
 	"maps"
 	"path"
 	"slices"
@@ -19,55 +20,81 @@ import (
 type Tree interface {
 	// File reads a file. ok is false for what is no file.
 	File(name string) (data []byte, ok bool, err error)
-	// Folder reads all files in a folder and below it, by their paths from
-	// the folder: no more than a chart may have.
-	Folder(name string) (map[string][]byte, error)
+	// Folder reads the files in a folder and below it that keep wants, by their
+	// paths from the folder: no more than a chart may have. ignored has those
+	// that git leaves out.
+	Folder(name string, keep func(path string) bool) (files map[string][]byte, ignored map[string]bool, err error)
+	// Place is what a file is called outside of the tree.
+	Place(name string) string
 }
 
 const chartFile = "Chart.yaml"
 
-// charts knows the charts that a walk came by. The file that makes a folder
-// a chart comes before its templates: capital letters are first.
-type charts map[string]bool
+// charts knows the charts that a walk came by, by their trees. The file that
+// makes a folder a chart comes before its templates: capital letters are first.
+type charts map[Tree]map[string]bool
 
-// take reports whether a file is to be looked at by itself; a template is
-// looked at with its chart. A chart within another is a part of that.
+// take reports whether a file is to be looked at by itself; a template and the
+// values of a chart are looked at with it. A chart within another is a part of
+// that.
 func (c charts) take(f *File) bool {
-	if f.Tree == nil {
+	if f.Tree == nil || f.Alone {
 		return true
 	}
+	known := c[f.Tree]
 	folder := path.Dir(f.Path)
 	for at := folder; ; at = path.Dir(at) {
-		if c[at] {
+		if known[at] {
 			below := f.Path
 			if at != "." {
 				below = strings.TrimPrefix(f.Path, at+"/")
 			}
 			if strings.HasPrefix(below, "charts/") && path.Base(below) == chartFile {
-				f.Tree = nil
+				f.Alone = true
 			}
-			return !render.IsTemplate(below)
+			return !withChart(below)
 		}
 		if at == "." || at == "/" {
 			break
 		}
 	}
 	if path.Base(f.Path) == chartFile {
-		c[folder] = true
+		if known == nil {
+			known = map[string]bool{}
+			c[f.Tree] = known
+		}
+		known[folder] = true
 	}
 	return true
 }
 
-// Whole reports whether a file stands for all files of its folder: for a chart
-// or a kustomization, which change when one of these does.
-func Whole(f File) bool {
-	return f.Tree != nil && (path.Base(f.Path) == chartFile || render.IsKustomization(f.Path))
+// withChart reports whether a file of a chart, by its path from there, is looked
+// at with the chart: templates, and the values that they are rendered with.
+func withChart(below string) bool {
+	return render.IsTemplate(below) || render.IsValues(below)
+}
+
+// partOfChart reports whether a file is one that makes manifests, of those in
+// the folder of a chart.
+func partOfChart(below string) bool {
+	top, _, _ := strings.Cut(below, "/")
+	switch top {
+	case chartFile, "Chart.lock", "values.yaml", "requirements.yaml", ".helmignore", "templates", "charts", "crds":
+		return true
+	}
+	return false
+}
+
+// Whole reports whether a file stands for others, too: for those of a chart or
+// a kustomization, which change when one of these does.
+func Whole(f *File) bool {
+	return f.Tree != nil && !f.Alone && (path.Base(f.Path) == chartFile || render.IsKustomization(f.Path))
 }
 
 // rendered looks at what a file stands for together with others.
 func (w *worker) rendered(f *File, r *Report) {
 	switch {
-	case f.Tree == nil:
+	case f.Tree == nil, f.Alone, w.config.Renderer == nil:
 	case path.Base(f.Path) == chartFile:
 		w.chart(f, r)
 	case render.IsKustomization(f.Path):
@@ -77,58 +104,95 @@ func (w *worker) rendered(f *File, r *Report) {
 
 // chart looks at the templates of a chart: as they are written, and at what
 // they make of its values. Of the latter, only those references are told that
-// no file of the chart has in one piece: the others are told where they are.
+// neither the template nor the values have in one piece: the others are told
+// where they are.
 func (w *worker) chart(f *File, r *Report) {
 	folder := path.Dir(f.Path)
-	at := func(name string) string { return strings.TrimSuffix(f.Name, f.Path) + path.Join(folder, name) }
-	files, err := f.Tree.Folder(folder)
+	files, ignored, err := f.Tree.Folder(folder, func(string) bool { return true })
+	if errors.Is(err, errLarge) { // There is more in the folder than a chart.
+		files, ignored, err = f.Tree.Folder(folder, partOfChart)
+	}
 	if err != nil {
 		r.gap(Unscannable{File: f.Name, Reason: "the chart cannot be rendered: " + reasonOf(err)})
 		return
 	}
-	written, templates := map[string]bool{}, map[string]*manifest.Result{}
-	for name, data := range files {
-		format := manifest.Detect(name)
-		if format == "" {
+	// Dependencies beside the chart, which are looked at by themselves, too.
+	beside := map[string]string{}
+	for name, local := range render.LocalDependencies(files) {
+		in, place := "charts/"+name+"/", path.Join(folder, local)
+		if place == ".." || strings.HasPrefix(place, "../") || files[in+chartFile] != nil {
 			continue
 		}
-		found := manifest.Find(format, data)
-		for i := range found.References {
-			written[found.References[i].Text] = true
+		more, _, err := f.Tree.Folder(place, partOfChart)
+		if err != nil {
+			continue // It is missing.
 		}
-		if render.IsTemplate(name) {
-			templates[name] = &found
+		for below, data := range more {
+			files[in+below], beside[in+below] = data, path.Join(local, below)
 		}
 	}
-	chart, err := render.Helm(w.ctx, files)
+	at := func(name string) string { return path.Join(path.Dir(f.Name), cmp.Or(beside[name], name)) }
+	// What the values have, what each template has, and what is told with the
+	// chart.
+	values, templates, parts := map[string]bool{}, map[[2]string]bool{}, map[string]*manifest.Result{}
+	some := f.Only == nil
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		some = some || f.told(path.Join(folder, cmp.Or(beside[name], name)))
+		format := manifest.Detect(name)
+		isTemplate := render.IsTemplate(name)
+		if format == "" || !withChart(name) || ignored[name] && !isTemplate {
+			continue
+		}
+		found := w.finder.Find(format, files[name])
+		for i := range found.References {
+			if text := found.References[i].Text; isTemplate {
+				templates[[2]string{name, text}] = true
+			} else {
+				values[text] = true
+			}
+		}
+		if beside[name] == "" {
+			parts[name] = &found
+		}
+	}
+	if !some {
+		return
+	}
+	chart, err := w.config.Renderer.Helm(w.ctx, files)
 	if err != nil {
 		r.gap(Unscannable{File: f.Name, Reason: "the chart cannot be rendered: " + err.Error()})
 	} else {
-		for _, found := range templates { // The chart says what they make.
+		for _, found := range parts { // The chart says what they make.
 			found.Unscannable = nil
 			found.References = slices.DeleteFunc(found.References, func(ref manifest.Reference) bool { return strings.Contains(ref.Text, "{{") })
+		}
+	}
+	for name, found := range parts {
+		if !f.told(path.Join(folder, name)) {
+			*found = manifest.Result{}
 		}
 	}
 	for _, name := range chart.Missing {
 		r.gap(Unscannable{File: f.Name, Reason: "the dependency " + name + " is not in charts/, so what it runs is not known; helm dependency build fetches it"})
 	}
-	told := map[string]bool{}
+	told, made := map[string]bool{}, map[string]bool{}
 	for _, d := range chart.Documents {
-		found := manifest.Find(manifest.Kubernetes, d.Data)
+		found := w.finder.Find(manifest.Kubernetes, d.Data)
 		for _, u := range found.Unscannable {
 			name := cmp.Or(d.Template, chartFile)
-			if templates[name] == nil {
-				templates[name] = &manifest.Result{}
+			if parts[name] == nil {
+				parts[name] = &manifest.Result{}
 			}
-			templates[name].Unscannable = append(templates[name].Unscannable, manifest.Unscannable{Reason: "rendered: " + u.Reason})
+			parts[name].Unscannable = append(parts[name].Unscannable, manifest.Unscannable{Reason: "rendered: " + u.Reason})
 		}
 		for _, ref := range found.References {
-			if written[ref.Text] {
-				continue
-			}
+			made[ref.Text] = true
 			name, line, ok := render.Place(ref.Comment)
 			if !ok || files[name] == nil {
 				name, line = cmp.Or(d.Template, chartFile), 1
+			}
+			if values[ref.Text] || templates[[2]string{name, ref.Text}] {
+				continue
 			}
 			key := name + "\x00" + ref.Path + "\x00" + ref.Text + "\x00" + ref.Object.Kind + "/" + ref.Object.Name
 			if told[key] {
@@ -139,18 +203,37 @@ func (w *worker) chart(f *File, r *Report) {
 			if ref.Object.Namespace == render.Namespace {
 				ref.Object.Namespace = ""
 			}
-			if templates[name] == nil {
-				templates[name] = &manifest.Result{}
+			if parts[name] == nil {
+				parts[name] = &manifest.Result{}
 			}
-			templates[name].References = append(templates[name].References, ref)
+			parts[name].References = append(parts[name].References, ref)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(templates)) {
-		if name != chartFile {
+	for name, found := range parts {
+		if render.IsValues(name) {
+			found.References = slices.DeleteFunc(found.References, func(ref manifest.Reference) bool { return tagElsewhere(&ref, made) })
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(parts)) {
+		if name != chartFile && f.told(path.Join(folder, name)) {
 			r.Summary.Files++
 		}
-		w.judge(r, at(name), files[name], *templates[name])
+		w.judge(r, at(name), files[name], *parts[name])
 	}
+}
+
+// tagElsewhere reports whether the values of a chart name a repository alone, and
+// the templates put a tag to it: what they make is told.
+func tagElsewhere(ref *manifest.Reference, made map[string]bool) bool {
+	if s := ref.Split; s == nil || s.Tag != (manifest.Span{}) || s.Digest != (manifest.Span{}) || made[ref.Text] {
+		return false
+	}
+	for text := range made {
+		if strings.HasPrefix(text, ref.Text+":") || strings.HasPrefix(text, ref.Text+"@") {
+			return true
+		}
+	}
+	return false
 }
 
 // valueAt are the bytes of a value of a mapping on a line; without such
@@ -178,7 +261,14 @@ func valueAt(data []byte, line int) manifest.Span {
 // kustomization looks at what a kustomization makes. Only those references are
 // told that no file has, and no kustomization that it is built on makes.
 func (w *worker) kustomization(f *File, r *Report) {
-	made, err := render.Kustomize(w.ctx, f.Tree.File, path.Dir(f.Path))
+	made, err := w.config.Renderer.Kustomize(w.ctx, f.Tree.File, path.Dir(f.Path))
+	some := f.Only == nil
+	for name := range made.Files {
+		some = some || f.told(name)
+	}
+	if !some {
+		return
+	}
 	if err != nil {
 		r.gap(Unscannable{File: f.Name, Reason: "the kustomization cannot be rendered: " + err.Error()})
 		return
@@ -194,16 +284,16 @@ func (w *worker) kustomization(f *File, r *Report) {
 	}
 	for name, data := range made.Files {
 		if format := manifest.Detect(name); format != "" {
-			note(manifest.Find(format, data))
+			note(w.finder.Find(format, data))
 		}
 	}
 	for _, base := range made.Bases {
 		// What is wrong with a base is told where it is.
-		if below, err := render.Kustomize(w.ctx, f.Tree.File, base); err == nil {
-			note(manifest.Find(manifest.Kubernetes, below.Data))
+		if below, err := w.config.Renderer.Kustomize(w.ctx, f.Tree.File, base); err == nil {
+			note(w.finder.Find(manifest.Kubernetes, below.Data))
 		}
 	}
-	found := manifest.Find(manifest.Kubernetes, made.Data)
+	found := w.finder.Find(manifest.Kubernetes, made.Data)
 	data := made.Files[path.Clean(f.Path)]
 	out := manifest.Result{}
 	for _, u := range found.Unscannable {

@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"iter"
 	"os"
+	"path"
 	"path/filepath"
 	"regexp"
 	"runtime"
@@ -25,6 +26,7 @@ import (
 	"github.com/tagwarden/tagwarden/internal/finding"
 	"github.com/tagwarden/tagwarden/internal/manifest"
 	"github.com/tagwarden/tagwarden/internal/policy"
+	"github.com/tagwarden/tagwarden/internal/render"
 )
 
 // Config says how a scan judges.
@@ -40,6 +42,9 @@ type Config struct {
 	// Resolve asks for the digest that a reference stands for now; nil leaves
 	// the digest for people to find.
 	Resolve func(context.Context, image.Reference) (image.Digest, error)
+	// Renderer renders charts and kustomizations; nil leaves them as they are
+	// written.
+	Renderer *render.Renderer
 }
 
 // A Found is a finding, and what the formats need beside it.
@@ -118,11 +123,19 @@ type File struct {
 	Name string
 	// Open reads it. Its error makes it unscannable.
 	Open func() (io.ReadCloser, error)
-	// Tree has the files beside it, by which Path is its own; nil if it was
-	// given alone. A chart or a kustomization with a tree is rendered.
+	// Tree has the files beside it, in which Path is its own; nil if there are
+	// none.
 	Tree Tree
 	Path string
+	// Alone is set where the file itself was asked for: nothing is rendered.
+	Alone bool
+	// Only says by their paths in Tree which files are told about, of those that
+	// a chart or a kustomization is made of; nil for all. What it makes is told
+	// about if one of them is.
+	Only func(path string) bool
 }
+
+func (f *File) told(path string) bool { return f.Only == nil || f.Only(path) }
 
 const (
 	// batch is how many files a worker takes at a time.
@@ -236,6 +249,14 @@ type worker struct {
 }
 
 func (w *worker) file(f File, r *Report) {
+	if f.told(f.Path) {
+		w.written(&f, r)
+	}
+	w.rendered(&f, r)
+}
+
+// written looks at what stands in a file.
+func (w *worker) written(f *File, r *Report) {
 	r.Summary.Files++
 	gap := func(reason string) { r.gap(Unscannable{File: f.Name, Reason: reason}) }
 	in, err := f.Open()
@@ -258,11 +279,31 @@ func (w *worker) file(f File, r *Report) {
 	if format == "" {
 		format = manifest.Kubernetes // It was named on the command line.
 	}
+	w.finder.Env = nil
+	if format == manifest.Compose {
+		w.finder.Env = f.env()
+	}
 	w.judge(r, f.Name, w.buf, w.finder.Find(format, w.buf))
-	w.rendered(&f, r)
 	if cap(w.buf) > maxKept {
 		w.buf = nil
 	}
+}
+
+// env is what .env beside a file gives variables. Where it cannot be read, the
+// variables are not known, which is told at each of them.
+func (f *File) env() map[string]string {
+	if f.Tree == nil {
+		return nil
+	}
+	data, ok, err := f.Tree.File(path.Join(path.Dir(f.Path), ".env"))
+	if err != nil || !ok {
+		return nil
+	}
+	all, err := manifest.Env(data)
+	if err != nil {
+		return nil
+	}
+	return all
 }
 
 // maxKept is the largest buffer that is kept for the next file.
@@ -471,7 +512,10 @@ func Walk(roots []string) iter.Seq[File] {
 
 func walk(root string, yield func(File) bool) bool {
 	add := func(name string) bool {
-		return yield(File{Name: filepath.ToSlash(name), Open: func() (io.ReadCloser, error) { return os.Open(name) }})
+		return yield(File{
+			Name: filepath.ToSlash(name), Open: func() (io.ReadCloser, error) { return os.Open(name) },
+			Tree: folderTree(filepath.Dir(name)), Path: filepath.Base(name), Alone: true,
+		})
 	}
 	gap := func(name string, err error) bool {
 		return yield(File{Name: filepath.ToSlash(name), Open: func() (io.ReadCloser, error) { return nil, err }})
@@ -483,7 +527,8 @@ func walk(root string, yield func(File) bool) bool {
 	case !info.IsDir():
 		return add(root)
 	}
-	ignore, tree := newIgnore(root), folderTree(root)
+	ignore := newIgnore(root)
+	tree := folderTree(ignore.top)
 	more := true
 	err = filepath.WalkDir(root, func(name string, d fs.DirEntry, err error) error {
 		rel, relErr := filepath.Rel(root, name)
@@ -504,7 +549,7 @@ func walk(root string, yield func(File) bool) bool {
 			ignore.read(name, rel)
 		case d.Type().IsRegular() && manifest.Detect(rel) != "" && !ignore.matches(rel, false):
 			more = yield(File{
-				Name: filepath.ToSlash(name), Open: func() (io.ReadCloser, error) { return os.Open(name) }, Tree: tree, Path: rel,
+				Name: filepath.ToSlash(name), Open: func() (io.ReadCloser, error) { return os.Open(name) }, Tree: tree, Path: ignore.prefix + rel,
 			})
 		}
 		if !more {

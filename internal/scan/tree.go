@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"path/filepath"
 	"strings"
 	"sync"
 
@@ -51,22 +52,37 @@ func readRegular(root *os.Root, name string) (data []byte, ok bool, err error) {
 	return data, err == nil, err
 }
 
-func (t folderTree) Folder(name string) (map[string][]byte, error) {
+func (t folderTree) Folder(name string, keep func(string) bool) (files map[string][]byte, ignored map[string]bool, err error) {
 	root, err := os.OpenRoot(string(t))
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer root.Close()
-	files, size := map[string][]byte{}, 0
+	ignore := newIgnore(filepath.Join(string(t), filepath.FromSlash(name)))
+	size := 0
+	files, ignored = map[string][]byte{}, map[string]bool{}
+	left := map[string]bool{} // Folders that git leaves out.
 	err = fs.WalkDir(root.FS(), name, func(at string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
 			return err
 		case d.IsDir() && at != name && skipped[d.Name()]:
 			return fs.SkipDir
-		case !d.Type().IsRegular():
+		}
+		below := strings.TrimPrefix(strings.TrimPrefix(at, name), "/")
+		if name == "." {
+			below = at
+		}
+		out := left[path.Dir(below)] || at != name && ignore.matches(below, d.IsDir())
+		if d.IsDir() {
+			left[path.Clean(below)] = out
+			ignore.read(filepath.Join(string(t), filepath.FromSlash(at)), path.Clean(below))
 			return nil
 		}
+		if !d.Type().IsRegular() || !keep(below) {
+			return nil
+		}
+		ignored[below] = out
 		data, ok, err := readRegular(root, at)
 		if err != nil || !ok {
 			return err
@@ -74,10 +90,14 @@ func (t folderTree) Folder(name string) (map[string][]byte, error) {
 		if size += len(data); size > render.MaxSize || len(files) >= render.MaxFiles {
 			return errLarge
 		}
-		files[strings.TrimPrefix(strings.TrimPrefix(at, name), "/")] = data
+		files[below] = data
 		return nil
 	})
-	return files, err
+	return files, ignored, err
+}
+
+func (t folderTree) Place(name string) string {
+	return filepath.Join(string(t), filepath.FromSlash(name))
 }
 
 // revisionTree is the tree of a revision in git.
@@ -117,28 +137,31 @@ func (t *revisionTree) File(name string) (data []byte, ok bool, err error) {
 	return data, err == nil, err
 }
 
-func (t *revisionTree) Folder(name string) (map[string][]byte, error) {
+func (t *revisionTree) Place(name string) string { return name }
+
+func (t *revisionTree) Folder(name string, keep func(string) bool) (files map[string][]byte, ignored map[string]bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	blobs := &blobs{ctx: t.ctx}
 	defer blobs.close()
-	files, size := map[string][]byte{}, 0
+	size := 0
+	files = map[string][]byte{}
 	for at, object := range t.find() {
 		below, ok := strings.CutPrefix(at, name+"/")
 		if name == "." {
 			below, ok = at, true
 		}
-		if !ok || inSkipped(at) {
+		if !ok || inSkipped(at) || !keep(below) {
 			continue
 		}
 		data, err := blobs.read(object)
 		if err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		if size += len(data); size > render.MaxSize || len(files) >= render.MaxFiles {
-			return nil, errLarge
+			return nil, nil, errLarge
 		}
-		files[path.Clean(below)] = data
+		files[below] = data
 	}
-	return files, nil
+	return files, nil, nil
 }

@@ -1,0 +1,8 @@
+package render
+
+// HelmHere and KustomizeHere render in this process, for fuzzing.
+var (
+	HelmHere      = helm
+	GatherHere    = gather
+	KustomizeHere = kustomize
+)
