@@ -344,6 +344,12 @@ func FuzzFind(f *testing.F) {
 	f.Add("kustomization.yaml", "images: [{name: a, newTag: 'b'}]")
 	f.Add(".gitlab-ci.yml", "image: {name: a}")
 	f.Add("a.json", "\ufeff{\t\"kind\":\"x\"}")
+	f.Add("a.json", "{\"image\":\"a:1\"}{\"image\":\"b\\/c:1\"}")
+	f.Add("main.tf", "resource \"kubernetes_pod\" \"p\" {\n  image = var.image\n  m = <<-EOT\n    image: \"a:${var.x}\"\n    EOT\n}\n")
+	f.Add("main.tf", "resource \"kubernetes_pod\" \"p\" {\n  m = \"%{ if x }image: a${b}%{ endif }\"\n  image = { repository = \"a\", tag = \"b\" }\n}\n")
+	f.Add("compose.yaml", "services: {a: {image: '${A:-b}', build: {dockerfile_inline: \"FROM x\\n\"}}}")
+	f.Add(".circleci/config.yml", "jobs: {a: {docker: [{image: << parameters.i >>}], parameters: {i: {default: b}}}}")
+	f.Add("a.yaml", "apiVersion: tekton.dev/v1\nkind: T\nparams: [{name: a, default: $(params.a)}]\nimage: x$(params.a)\n")
 	f.Fuzz(func(t *testing.T, name, text string) {
 		format := manifest.Detect(name)
 		if format == "" {
