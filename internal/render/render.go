@@ -27,7 +27,7 @@ const (
 	// maxTime bounds how long one chart or kustomization may take.
 	maxTime = 10 * time.Second
 	// maxMemory bounds the heap of a process that renders, in bytes.
-	maxMemory = 1 << 30
+	maxMemory = 512 << 20
 	// maxReason is how much of a reason is shown.
 	maxReason = 300
 )
