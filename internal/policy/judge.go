@@ -75,6 +75,8 @@ func (p *Policy) Judge(c *Container, now time.Time) Ruling {
 			j.Effect, j.Reason = Off, becauseDebug
 		case d.Action == Lower:
 			j.Effect = min(j.Effect, Warn)
+		default:
+			j.Reason = "the policy says " + j.Effect.String() + " " + r.Scope.in() + ", and " + d.Reason
 		}
 		r.Effect = max(r.Effect, j.Effect)
 		r.Findings = append(r.Findings, j)
