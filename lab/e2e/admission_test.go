@@ -124,7 +124,9 @@ func TestAdmission(t *testing.T) {
 	t.Run("server-side apply twice", func(t *testing.T) { a.applyTwice(t, digest) })
 	t.Run("exceptions", func(t *testing.T) { a.exceptions(t) })
 	t.Run("policy object", func(t *testing.T) { a.policyObject(t) })
+	t.Run("certificate", func(t *testing.T) { a.renewed(t) })
 	t.Run("killed", func(t *testing.T) { a.killed(t) })
+	t.Run("in the cluster", func(t *testing.T) { a.inCluster(t) })
 
 	said, err := os.ReadFile(a.log)
 	if err != nil {
@@ -195,6 +197,7 @@ var resources = map[string]string{
 	"CustomResourceDefinition": "customresourcedefinitions", "Namespace": "namespaces", "ServiceAccount": "serviceaccounts",
 	"ClusterRole": "clusterroles", "ClusterRoleBinding": "clusterrolebindings", "Role": "roles", "RoleBinding": "rolebindings",
 	"Secret": "secrets", "ConfigMap": "configmaps", "Pod": "pods", "Deployment": "deployments",
+	"Service": "services", "PodDisruptionBudget": "poddisruptionbudgets",
 	"MutatingWebhookConfiguration": "mutatingwebhookconfigurations", "ValidatingWebhookConfiguration": "validatingwebhookconfigurations",
 	"TagwardenPolicy": "tagwardenpolicies", "TagwardenException": "tagwardenexceptions",
 }
@@ -462,6 +465,66 @@ func (a *webhook) policyObject(t *testing.T) {
 		}
 		return err
 	})
+}
+
+// renewed takes the certificate away: the server makes another, has the API
+// server trust it, and goes on answering.
+func (a *webhook) renewed(t *testing.T) {
+	serial := func() (string, error) {
+		conn, err := (&tls.Dialer{Config: &tls.Config{InsecureSkipVerify: true}}).DialContext(t.Context(), "tcp", a.addr)
+		if err != nil {
+			return "", err
+		}
+		defer conn.Close()
+		return conn.(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber.String(), nil
+	}
+	before, err := serial()
+	if err != nil {
+		t.Fatal(err)
+	}
+	const secret = "/api/v1/namespaces/tagwarden/secrets/tagwarden-admission-tls"
+	none := map[string]any{"data": map[string]any{"tls.crt": nil, "tls.key": nil}}
+	if err := a.on.Kube.Do(t.Context(), http.MethodPatch, secret, "application/merge-patch+json", none, nil); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "another certificate", func() error {
+		after, err := serial()
+		if err == nil && after == before {
+			err = errors.New("it is the same")
+		}
+		return err
+	})
+	if _, err := a.metrics(t.Context()); err != nil {
+		t.Errorf("with the trust that the API server has: %v", err)
+	}
+	if _, err := a.run(t, "production", "renewed", "nginx:latest"); !denied(err, "mutable") {
+		t.Errorf("with another certificate: %v", err)
+	}
+}
+
+// inCluster asks the API server whether it would take what a server in the
+// cluster needs: Deployment, Service, PodDisruptionBudget and webhooks.
+func (a *webhook) inCluster(t *testing.T) {
+	out, err := exec.CommandContext(t.Context(), a.tagwarden, "admission", "manifests", "-o", "json",
+		"--image", "registry.example/tagwarden@sha256:"+strings.Repeat("a", 64)).Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var list struct{ Items []map[string]any }
+	if err := json.Unmarshal(out, &list); err != nil {
+		t.Fatal(err)
+	}
+	kinds := map[string]bool{}
+	for _, o := range list.Items {
+		kinds[o["kind"].(string)] = true
+		err := a.on.Kube.Do(t.Context(), http.MethodPatch, path(o)+"?fieldManager=e2e&force=true&dryRun=All&fieldValidation=Strict", "application/apply-patch+yaml", o, nil)
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	if !kinds["Deployment"] || !kinds["Service"] || !kinds["PodDisruptionBudget"] {
+		t.Errorf("kinds %v", kinds)
+	}
 }
 
 // killed lets the server die: the cluster goes on, and what came in meanwhile is
