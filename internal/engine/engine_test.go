@@ -123,6 +123,18 @@ exceptions:
 			engine.Stats{Starts: 1, Muted: 1, Lag: time.Second},
 		},
 		{
+			"a class of the policy is that of the rules, too", "classes: [{image: acme/*, tag: 'r-*', class: fixed}, {image: acme/*, tag: '1.*', class: floating}]", false,
+			[]engine.Source{starts{pod("a", "shop", "acme/api:r-x"), pod("b", "shop", "acme/api:1.2.3"), pod("c", "shop", "acme/api:latest")}},
+			[]string{"start a", "start b", "Warning b", "start c", "Warning c"},
+			engine.Stats{Starts: 3, Alerts: 2, Lag: time.Second},
+		},
+		{
+			"a finding that the policy turns off is muted", "findings: {F-01: {elsewhere: 'off'}}", false,
+			[]engine.Source{starts{pod("a", "shop", "nginx"), pod("b", "prod", "nginx")}},
+			[]string{"start a", "start b", "Warning b"},
+			engine.Stats{Starts: 2, Alerts: 1, Muted: 1, Lag: time.Second},
+		},
+		{
 			"platform images alert as a notice", "", false,
 			[]engine.Source{starts{pod("a", "kube-system", "registry.k8s.io/dns:latest")}},
 			[]string{"start a", "Notice a"},
