@@ -139,6 +139,8 @@ type tagChecks struct {
 type tagCheck struct {
 	reference string
 	runs      []*runsBy
+	// push is what the look follows, or nil.
+	push *event.Push
 }
 
 // runsBy is the containers of one subject that run one digest for one reference.
@@ -203,7 +205,7 @@ func (l *ledger) tagged(only string) []tagCheck {
 	all := make([]tagCheck, 0, len(byReference))
 	for reference, runs := range byReference {
 		slices.SortFunc(runs, func(a, b *runsBy) int { return cmp.Compare(a.start.ContainerID, b.start.ContainerID) })
-		all = append(all, tagCheck{reference, runs})
+		all = append(all, tagCheck{reference: reference, runs: runs})
 	}
 	slices.SortFunc(all, func(a, b tagCheck) int { return cmp.Compare(a.reference, b.reference) })
 	return all
@@ -238,7 +240,8 @@ func (r *run) checkTag(t *tagCheck) {
 		if err == nil {
 			contents, err = r.behind(ctx, resolver, ref, to, runs)
 		}
-		return func(r *run) error { return r.resolved(ref, to, runs, contents, err) }
+		push := t.push
+		return func(r *run) error { return r.resolved(ref, to, runs, push, contents, err) }
 	})
 }
 
@@ -268,7 +271,7 @@ func (r *run) behind(ctx context.Context, resolver Resolver, ref image.Reference
 }
 
 // resolved tells of the tags that moved away from what runs.
-func (r *run) resolved(ref image.Reference, to image.Digest, runs []*runsBy, contents []image.Content, failed error) error {
+func (r *run) resolved(ref image.Reference, to image.Digest, runs []*runsBy, push *event.Push, contents []image.Content, failed error) error {
 	for _, c := range contents {
 		r.ledger.ids.Add(c)
 	}
@@ -287,6 +290,9 @@ func (r *run) resolved(ref image.Reference, to image.Digest, runs []*runsBy, con
 		case image.Different:
 			f.Time = r.Now()
 			if err := r.raise(&f, s); err != nil {
+				return err
+			}
+			if err := r.overwritten(ref, to, push, s); err != nil {
 				return err
 			}
 		case image.CannotTell:

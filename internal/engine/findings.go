@@ -17,7 +17,7 @@ var ownRules = map[finding.ID]string{
 	finding.TW03: "Image Tag Moved",
 	finding.TW04: "Image Digest Changed Without Deployment",
 	finding.TW05: "Replicas of One Revision Run Different Bytes",
-	finding.TW07: "Image Pushed by Unknown Account",
+	finding.TW07: "Unexpected Image Push",
 }
 
 // UndecidedRule is the name of an alert that says that digests could not be

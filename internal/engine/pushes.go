@@ -13,8 +13,9 @@ import (
 	"github.com/tagwarden/tagwarden/internal/history"
 )
 
-// The names of evidence of a TW-07, and its form: nobody expects the account
-// that pushed.
+// The names of evidence of a TW-07, and its forms: nobody expects the account
+// that pushed; or a full version was pushed again while it runs with other bytes,
+// which no deployment can have asked for.
 const (
 	Pusher = "pusher"
 	Pushed = "pushed"
@@ -22,6 +23,7 @@ const (
 	Told   = "told-by"
 
 	FormUnknownPusher = "unknown-pusher"
+	FormOverwritten   = "overwritten"
 )
 
 // push takes what a registry said: it is kept, the references that it is about
@@ -36,6 +38,7 @@ func (r *run) push(p *event.Push) error {
 			if !looked[s.Reference] {
 				looked[s.Reference] = true
 				for _, t := range r.ledger.tagged(s.Reference) {
+					t.push = p
 					r.checkTag(&t)
 				}
 			}
@@ -56,7 +59,7 @@ func (r *run) push(p *event.Push) error {
 		starts = []*event.Start{{Time: p.Time, Source: p.Source, Cluster: p.Cluster, Reference: reference}}
 	}
 	for _, s := range starts {
-		f := r.unknownPusher(p, s)
+		f := r.unexpected(p, s, FormUnknownPusher)
 		if err := r.raise(&f, s); err != nil {
 			return err
 		}
@@ -87,15 +90,26 @@ func (r *run) running(p *event.Push) []*event.Start {
 	return all
 }
 
-// unknownPusher is the finding about a push, as far as it concerns s.
-func (r *run) unknownPusher(p *event.Push, s *event.Start) finding.Finding {
+// overwritten tells of the push of a full version that runs with other bytes. Tags
+// that are meant to move do so with every release.
+func (r *run) overwritten(ref image.Reference, to image.Digest, p *event.Push, s *event.Start) error {
+	class, _ := ref.Class()
+	if p == nil || class != image.Fixed || p.Trust != event.Recorded || !p.Confirmed || p.Digest != to.String() {
+		return nil
+	}
+	f := r.unexpected(p, s, FormOverwritten)
+	return r.raise(&f, s)
+}
+
+// unexpected is the finding about a push, as far as it concerns s.
+func (r *run) unexpected(p *event.Push, s *event.Start, form string) finding.Finding {
 	production := r.policy.Production(s.Namespace)
 	at := p.Pushed
 	if at.IsZero() {
 		at = p.Time
 	}
 	f := finding.Finding{
-		ID: finding.TW07, Severity: finding.TW07.Severity(production), Time: at, Form: FormUnknownPusher, Image: s.Reference,
+		ID: finding.TW07, Severity: finding.TW07.Severity(production), Time: at, Form: form, Image: s.Reference,
 		Key: cmp.Or(p.Digest, p.By+" "+at.UTC().Format(time.RFC3339)),
 		Subject: finding.Subject{
 			Cluster: s.Cluster, Namespace: s.Namespace, Revision: history.RevisionOf(s), Pod: s.Pod, Container: s.Container,
@@ -106,9 +120,15 @@ func (r *run) unknownPusher(p *event.Push, s *event.Start) finding.Finding {
 	if s.ContainerID != "" {
 		f.Subject.Workload = history.SubjectOf(s).Workload.String()
 	}
-	f.Message = fmt.Sprintf("%s pushed %s at %s and is none of its known pushers", p.By, s.Reference, at.UTC().Format(time.RFC3339))
+	name := s.Reference
 	if ref, err := image.Parse(s.Reference); err == nil {
-		f.Message = fmt.Sprintf("%s pushed %s at %s and is none of its known pushers", p.By, ref.String(), at.UTC().Format(time.RFC3339))
+		name = ref.String()
+	}
+	f.Message = fmt.Sprintf("%s pushed %s at %s and is none of its known pushers", p.By, name, at.UTC().Format(time.RFC3339))
+	if form == FormOverwritten {
+		f.Message = fmt.Sprintf("%s was pushed again at %s by %s, and runs with other bytes: no deployment asked for that",
+			name, at.UTC().Format(time.RFC3339), cmp.Or(p.By, "somebody"))
+		f.Fix = "find out why a released version was overwritten; pin the reference to the digest that runs, before a restart pulls the new bytes"
 	}
 	for _, e := range []finding.Evidence{
 		{Name: Pusher, Value: p.By},

@@ -9,6 +9,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/tagwarden/tagwarden/image"
 	"github.com/tagwarden/tagwarden/internal/engine"
 	"github.com/tagwarden/tagwarden/internal/event"
 	"github.com/tagwarden/tagwarden/internal/policy"
@@ -59,9 +60,9 @@ func TestPushes(t *testing.T) {
 	}
 	const what = "(finding=TW-07 form=unknown-pusher from= to="
 	want := []string{
-		"Image Pushed by Unknown Account, Error: mallory pushed registry.example/api:latest at 2026-11-23T12:00:00Z and is none of its known pushers " + what +
+		"Unexpected Image Push, Error: mallory pushed registry.example/api:latest at 2026-11-23T12:00:00Z and is none of its known pushers " + what +
 			digestOf("index", 7) + " image=registry.example/api:latest k8s_ns=shop workload=Deployment/api revision=r1 k8s_pod=a container=api)",
-		"Image Pushed by Unknown Account, Warning: mallory pushed registry.example/web:1.0 at 2026-11-23T12:00:00Z and is none of its known pushers " + what +
+		"Unexpected Image Push, Warning: mallory pushed registry.example/web:1.0 at 2026-11-23T12:00:00Z and is none of its known pushers " + what +
 			digestOf("index", 7) + " image=registry.example/web:1.0 k8s_ns= workload= revision= k8s_pod= container=)",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -91,4 +92,40 @@ type forever struct{ events }
 func (forever) Watch(ctx context.Context, _ func(event.Event)) error {
 	<-ctx.Done()
 	return nil
+}
+
+// overwriting is a registry in which a tag leads to the second build now.
+type overwriting struct{ registry }
+
+func (overwriting) Resolve(context.Context, image.Reference) (image.Digest, error) {
+	return image.Digest(digestOf("index", 2)), nil
+}
+
+// A confirmed push of a full version that runs with other bytes is unexpected,
+// whoever made it; one of a tag that is meant to move is not.
+func TestOverwrittenVersion(t *testing.T) {
+	t.Parallel()
+	for _, test := range []struct {
+		tag       string
+		confirmed bool
+		trust     string
+		want      []string
+	}{
+		{"1.2.3", true, event.Recorded, []string{"TW-03 moved a", "TW-07 overwritten a"}},
+		{"latest", true, event.Recorded, []string{"TW-03 moved a"}},
+		{"1.2.3", false, event.Recorded, []string{"TW-03 moved a"}},
+		{"1.2.3", true, "publisher-claimed", []string{"TW-03 moved a"}},
+	} {
+		all := events{
+			replica(1, "a", "r1", "registry.example/api:"+test.tag, digestOf("index", 1)),
+			&event.Push{
+				Time: noon.Add(time.Minute), Repository: "registry.example/api", Tag: test.tag, Digest: digestOf("index", 2), Pushed: noon, By: "ci-bot",
+				Told: "hook", Trust: test.trust, Confirmed: test.confirmed,
+			},
+		}
+		got := summary(drifts(t, all, overwriting{}, nil))
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("%+v (-want +got):\n%s", test, diff)
+		}
+	}
 }

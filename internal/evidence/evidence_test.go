@@ -168,6 +168,17 @@ func TestWholeEvidence(t *testing.T) {
 	if got, want := item(t, &r, triage.Tag), "|"+evil.Digest+", other bytes than what runs: the next start gets them|"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
+	// A full version is not pushed twice.
+	g = gatherer(t, shop, start("a", host+"/app:1.0.0", good.Digest, time.Minute))
+	ask(t, g, pushes.Config{})
+	reg.Image("app", "1.0.0", "linux", "amd64", "good")
+	if r = gather(t, g, evidence.Question{}); r.Verdict != triage.Expected {
+		t.Errorf("before: %s", r.Decision)
+	}
+	reg.Image("app", "1.0.0", "linux", "amd64", "evil")
+	if r = gather(t, g, evidence.Question{}); r.Verdict != triage.Hygiene || !r.Urgent || r.Rules[0] != "version-overwritten" {
+		t.Errorf("overwritten: %s, %v", r.Decision, r.Rules)
+	}
 	// And one starts: the change is compared by the registry's word.
 	g = gatherer(t, shop, start("a", host+"/app:1.0", good.Digest, time.Minute), start("b", host+"/app:1.0", evil.Digest, time.Hour))
 	ask(t, g, pushes.Config{})

@@ -244,6 +244,11 @@ func (c *container) pusher() []triage.Item {
 			alerted = p
 		}
 	}
+	return append(c.judgePushes(last, running, alerted), all...)
+}
+
+// judgePushes says of the pushes that matter whether they were expected.
+func (c *container) judgePushes(last, running, alerted *event.Push) []triage.Item {
 	_, listed := c.Policy.KnownPusher(c.ref.Name(), "")
 	judged := listed && c.tag() != ""
 	var known []triage.Item
@@ -264,7 +269,7 @@ func (c *container) pusher() []triage.Item {
 				known = append(known, missing(triage.Pusher, join(c.toldErrs)))
 			}
 		}
-		return append(known, all...)
+		return c.overwritten(known)
 	}
 	gap := c.pushGap(last, running)
 	if gap != "" || slices.ContainsFunc(known, func(i triage.Item) bool { return i.Is == triage.Unknown }) {
@@ -278,7 +283,24 @@ func (c *container) pusher() []triage.Item {
 	if gap != "" {
 		known = append(known, missing(triage.Pusher, gap))
 	}
-	return append(known, all...)
+	return c.overwritten(known)
+}
+
+// overwritten notes that a tag that is meant to stay leads to other bytes than
+// those that run, unless an unknown pusher says enough.
+func (c *container) overwritten(known []triage.Item) []triage.Item {
+	class, _ := c.ref.Class()
+	unknown := slices.ContainsFunc(known, func(i triage.Item) bool { return i.Is == triage.Unknown })
+	if class != image.Fixed || unknown || c.now == "" || c.same(c.now.String(), c.start.Digest) != image.Different {
+		return known
+	}
+	for i := range known {
+		known[i].Is = ""
+	}
+	return append(known, triage.Item{
+		Name: triage.Pusher, Is: triage.Overwritten, Value: c.tag() + " was pushed again: it leads to " + drift.Short(c.now.String()) + " now",
+		Time: c.Now().UTC(), Source: byRegistry, Trust: "observed",
+	})
 }
 
 // push is the item about one push.

@@ -66,9 +66,10 @@ const (
 	Fixed   Word = "fixed"
 	Pinned  Word = "pinned"
 
-	Known    Word = "known"
-	Unknown  Word = "unknown"
-	Unjudged Word = "unjudged"
+	Known       Word = "known"
+	Unknown     Word = "unknown"
+	Unjudged    Word = "unjudged"
+	Overwritten Word = "overwritten"
 
 	Unchanged   Word = "unchanged"
 	Deployed    Word = "deployed"
@@ -142,6 +143,7 @@ var Kinds = []Kind{
 		{Known, "knownPushers of the policy has the account that pushed"},
 		{Unknown, "knownPushers is about the image and does not have the account"},
 		{Unjudged, "knownPushers is not about the image, or the reference names a digest and no tag"},
+		{Overwritten, "nobody unknown, but a tag that is meant to stay leads to other bytes than those that run"},
 	}},
 	{Writers, StepRegistry, "may push", nil},
 	{Created, StepRegistry, "image made", nil},
@@ -229,8 +231,12 @@ var Rules = []Rule{
 		"the digest is not one that was approved",
 	},
 	{
-		"restart-by-nobody-known", append(when(Digest, Moved), when(Pusher, Unjudged)...), Undecided, false,
+		"restart-by-nobody-known", append(when(Digest, Moved), when(Pusher, Unjudged, Overwritten)...), Undecided, false,
 		"the tag moved at a restart, and the policy does not say who may push it: add knownPushers, or approve the digest",
+	},
+	{
+		"version-overwritten", when(Pusher, Overwritten), Hygiene, true,
+		"a tag that is meant to stay was pushed again, and the next start gets other bytes than were deployed",
 	},
 	{
 		"hygiene-tracked", append(when(Reference, Mutable), when(Exception, Tracked)...), Hygiene, false,

@@ -48,6 +48,8 @@ func TestDecide(t *testing.T) {
 
 		{"a restart that took what a known pusher pushed", strings.Replace(good, "deployed", "moved", 1), "expected rollout", ""},
 		{"a restart that took what nobody knows", strings.NewReplacer("deployed", "moved", "pusher=known", "pusher=unjudged").Replace(good), "undecided restart-by-nobody-known", ""},
+		{"a version is overwritten, and what runs is right", strings.Replace(good, "pusher=known", "pusher=overwritten", 1), "hygiene (urgent) version-overwritten", ""},
+		{"a version is overwritten, and it runs", strings.NewReplacer("deployed", "changed", "pusher=known", "pusher=overwritten").Replace(good), "escalate changed-without-deployment", ""},
 		{"not approved", strings.Replace(good, "deployed", "not-approved", 1), "escalate not-approved", ""},
 		{"approved", strings.Replace(good, "deployed", "approved", 1), "expected approved", ""},
 		{"pinned", "namespace=production exception=none reference=pinned pusher=unjudged digest=pinned replicas=alike", "expected approved", ""},
