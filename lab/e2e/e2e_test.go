@@ -29,6 +29,9 @@ func TestScenarios(t *testing.T) {
 	var attack []verdict.Expect
 	for _, sc := range scenario.All() {
 		t.Run(sc.Name, func(t *testing.T) {
+			if sc.Triage != nil && !on.State.Accounts() {
+				t.Skip("needs docker-registry; apt-get install docker-registry")
+			}
 			result, err := play.Scenario(t.Context(), on, w, sc)
 			if err != nil {
 				t.Fatal(err)
@@ -41,6 +44,7 @@ func TestScenarios(t *testing.T) {
 	}
 	t.Run("history", func(t *testing.T) { history(t, tagwarden, w.Store("kube")) })
 	t.Run("scan", func(t *testing.T) { scanCluster(t, on, tagwarden) })
+	t.Run("triage-apply", func(t *testing.T) { triageApply(t, on, w) })
 	w.Stop(t.Context())
 
 	// The pods of the attack run still. Watchers that come late must judge
@@ -180,6 +184,63 @@ func scanCluster(t *testing.T, on *scenario.Stage, tagwarden string) {
 	}
 	if len(part.Findings) == 0 {
 		t.Error("nothing was found in the namespace that may be read")
+	}
+}
+
+// triageApply does the next steps of a triage, and looks whether they are done.
+func triageApply(t *testing.T, on *scenario.Stage, w *watch.Watchers) {
+	t.Helper()
+	const ns = "attack-with-known-pusher"
+	if !on.State.Accounts() {
+		t.Skip("needs docker-registry; apt-get install docker-registry")
+	}
+	r, status, err := w.Triage(t.Context(), on.State, ns+"/deploy/api", "--apply", "quarantine,cordon,rollback", "--yes")
+	// The node is needed by others.
+	uncordon := map[string]any{"spec": map[string]any{"unschedulable": false}}
+	defer func() {
+		if err := on.Kube.Do(t.Context(), "PATCH", "/api/v1/nodes/"+cluster.NodeName, "application/strategic-merge-patch+json", uncordon, nil); err != nil {
+			t.Error(err)
+		}
+	}()
+	if err != nil || status != 1 || r.Verdict != "escalate" {
+		t.Fatalf("%+v, exit status %d, %v", r, status, err)
+	}
+	var node struct{ Spec struct{ Unschedulable bool } }
+	if err := on.Kube.Get(t.Context(), "/api/v1/nodes/"+cluster.NodeName, &node); err != nil || !node.Spec.Unschedulable {
+		t.Errorf("the node takes pods still: %v", err)
+	}
+	var quarantine struct {
+		Spec struct {
+			PodSelector struct{ MatchLabels map[string]string }
+			PolicyTypes []string
+		}
+	}
+	err = on.Kube.Get(t.Context(), "/apis/networking.k8s.io/v1/namespaces/"+ns+"/networkpolicies/tagwarden-quarantine", &quarantine)
+	if err != nil || quarantine.Spec.PodSelector.MatchLabels["tagwarden.dev/quarantine"] != "true" || len(quarantine.Spec.PolicyTypes) != 2 {
+		t.Errorf("network policy: %+v, %v", quarantine, err)
+	}
+	pod, err := on.Kube.Pod(t.Context(), ns, r.Subject.Pod)
+	if err != nil || pod.Metadata.Labels["tagwarden.dev/quarantine"] != "true" {
+		t.Errorf("pod %s: labels %v, %v", r.Subject.Pod, pod.Metadata.Labels, err)
+	}
+	var deployment struct {
+		Spec struct {
+			Template struct {
+				Spec struct{ Containers []struct{ Image string } }
+			}
+		}
+	}
+	if err := on.Kube.Get(t.Context(), "/apis/apps/v1/namespaces/"+ns+"/deployments/api", &deployment); err != nil {
+		t.Fatal(err)
+	}
+	baseline := ""
+	for _, e := range r.Evidence {
+		if e.Name == "baseline" {
+			baseline, _, _ = strings.Cut(e.Value, ",")
+		}
+	}
+	if got := deployment.Spec.Template.Spec.Containers[0].Image; baseline == "" || !strings.HasSuffix(got, ":latest@"+baseline) {
+		t.Errorf("the deployment has %s, want it pinned to %s", got, baseline)
 	}
 }
 

@@ -41,14 +41,18 @@ func chooseMode(ctx context.Context, out *progress.Printer, o *options) (cluster
 // still missing as a reason.
 func installMissing(ctx context.Context, out *progress.Printer, forbidden bool) (string, error) {
 	names, packages := cluster.MissingTools()
-	if len(names) == 0 {
+	packages = append(packages, cluster.OptionalPackages()...)
+	if len(packages) == 0 {
 		return "", nil
 	}
-	missing := "missing: " + strings.Join(names, ", ")
+	missing := ""
+	if len(names) > 0 {
+		missing = "missing: " + strings.Join(names, ", ")
+	}
 	if aptGet, _ := exec.LookPath("apt-get"); aptGet == "" || forbidden {
 		return missing, nil
 	}
-	out.Step("%s: installing %s with apt-get", missing, strings.Join(packages, " "))
+	out.Step("installing %s with apt-get", strings.Join(packages, " "))
 	install := append([]string{"install", "-y", "--no-install-recommends"}, packages...)
 	for _, args := range [][]string{{"update"}, install} {
 		cmd := exec.CommandContext(ctx, "apt-get", args...)
@@ -66,7 +70,9 @@ func installMissing(ctx context.Context, out *progress.Printer, forbidden bool) 
 	if names, _ := cluster.MissingTools(); len(names) > 0 {
 		return "missing: " + strings.Join(names, ", "), nil
 	}
-	out.Step("installed %s", strings.Join(packages, " "))
+	if len(cluster.OptionalPackages()) == 0 {
+		out.Step("installed %s", strings.Join(packages, " "))
+	}
 	return "", nil
 }
 

@@ -172,6 +172,10 @@ func (r *session) do(ctx context.Context, out io.Writer, use func(context.Contex
 			d.Out.Step("scenario %s left out: it needs a real node", sc.Name)
 			continue
 		}
+		if sc.Triage != nil && !s.Accounts() && len(scenarios) > 1 {
+			d.Out.Step("scenario %s left out: it needs docker-registry", sc.Name)
+			continue
+		}
 		if err := use(ctx, on, w, sc); err != nil {
 			return err
 		}

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/google/go-containerregistry/pkg/authn"
+
 	"github.com/tagwarden/tagwarden/lab/internal/images"
 	"github.com/tagwarden/tagwarden/lab/internal/proc"
 )
@@ -44,6 +46,13 @@ func (d Driver) Start(ctx context.Context, s *State, name string) error {
 // somebody with write access to the registry does.
 func (d Driver) Push(ctx context.Context, s *State, ref, content string) (digest string, err error) {
 	return images.Push(ctx, s.Registry(), s.Program, images.Image{References: []string{ref}, Args: []string{"serve"}, Content: content})
+}
+
+// PushAs is [Driver.Push] by an account of the registry that knows who pushes. The
+// image has the content in the file /content, too.
+func (d Driver) PushAs(ctx context.Context, s *State, account, ref, content string) (digest string, err error) {
+	img := images.Image{References: []string{ref}, Args: []string{"serve"}, Content: content, File: "content"}
+	return images.PushAs(ctx, s.AccountsRegistry(), s.Program, img, &authn.Basic{Username: account, Password: password(account)})
 }
 
 // PushIndex stores an index of two platforms under a reference; see

@@ -58,6 +58,9 @@ func (s *State) writeNodeConfig() error {
 			return err
 		}
 	}
+	if err := s.writeAccounts(); err != nil {
+		return err
+	}
 	return images.WriteHosts(s.path("conf", "hosts"), s.Registry())
 }
 
@@ -161,6 +164,15 @@ func findCNI() (string, error) {
 type nodeTool struct{ program, pkg string }
 
 var nodeTools = []nodeTool{{"containerd", "containerd"}, {"runc", "runc"}, {"ip", "iproute2"}, {"mount", "mount"}}
+
+// OptionalPackages returns the Debian packages without which some scenarios
+// cannot be played.
+func OptionalPackages() []string {
+	if _, err := exec.LookPath(registryProgram); err != nil {
+		return []string{registryProgram}
+	}
+	return nil
+}
 
 // MissingTools returns what a real node lacks on this machine: the names for
 // a person, and the Debian packages.

@@ -15,7 +15,7 @@ import (
 
 // A Probe says how to see that a part is ready.
 type Probe struct {
-	// Kind is "http", "unix" (a socket accepts) or "file" (it exists).
+	// Kind is "http", "unix" or "tcp" (a socket accepts) or "file" (it exists).
 	Kind   string `json:"kind"`
 	Target string `json:"target"`
 }
@@ -36,8 +36,8 @@ func (p Probe) check(ctx context.Context, client *http.Client) error {
 			return errors.New(resp.Status)
 		}
 		return nil
-	case "unix":
-		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", p.Target)
+	case "unix", "tcp":
+		conn, err := (&net.Dialer{}).DialContext(ctx, p.Kind, p.Target)
 		if err != nil {
 			return err
 		}

@@ -71,7 +71,7 @@ func newState(ctx context.Context, dir string, mode Mode) (*State, error) {
 	id := hex.EncodeToString(sum[:3])
 	s := &State{Dir: dir, Mode: mode, Name: "twlab-" + id}
 	var err error
-	if s.Ports, err = freePorts(ctx, "etcd", "etcd-peer", "apiserver", "controller-manager", "scheduler", "kubelet", "kubelet-health", "registry", "kwok"); err != nil {
+	if s.Ports, err = freePorts(ctx, "etcd", "etcd-peer", "apiserver", "controller-manager", "scheduler", "kubelet", "kubelet-health", "registry", "accounts", "pushes", "kwok"); err != nil {
 		return nil, err
 	}
 	if mode == Real {

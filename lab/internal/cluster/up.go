@@ -83,6 +83,9 @@ func (d Driver) start(ctx context.Context, s *State, node string) error {
 			return err
 		}
 		s.Parts = append(s.Parts, s.nodeParts(d.Self, node)...)
+		if len(OptionalPackages()) == 0 {
+			s.Parts = append(s.Parts, s.accountsPart())
+		}
 	case Simulated:
 		workers = []string{"kwok"}
 		part, err := d.simulatedPart(ctx, s)
@@ -99,6 +102,9 @@ func (d Driver) start(ctx context.Context, s *State, node string) error {
 	g, gctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return d.fillRegistry(gctx, s) })
 	if s.Mode == Real {
+		if s.Accounts() {
+			g.Go(func() error { return d.StartParts(gctx, s, "accounts") })
+		}
 		g.Go(func() error { return d.StartParts(gctx, s, "sandbox", "containerd") })
 	}
 	g.Go(func() error { return d.StartParts(gctx, s, "etcd", "apiserver") })

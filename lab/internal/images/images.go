@@ -16,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/empty"
@@ -38,6 +39,8 @@ type Image struct {
 	Args []string
 	// Content makes images of the same role differ in their bytes.
 	Content string
+	// File is a file that has the content, too, if it is not empty.
+	File string
 }
 
 // Standard returns the images every lab starts with. nginx:latest and
@@ -62,6 +65,11 @@ func Program(ctx context.Context, source, dir string) (string, error) {
 // Push builds the image around the program and stores it in the registry at
 // addr under all its references. It returns the digest of its manifest.
 func Push(ctx context.Context, addr, program string, img Image) (string, error) {
+	return PushAs(ctx, addr, program, img, authn.Anonymous)
+}
+
+// PushAs is [Push] for a registry that wants to know who pushes.
+func PushAs(ctx context.Context, addr, program string, img Image, who authn.Authenticator) (string, error) {
 	built, err := build(program, img)
 	if err != nil {
 		return "", fmt.Errorf("build %s: %w", img.References[0], err)
@@ -71,7 +79,7 @@ func Push(ctx context.Context, addr, program string, img Image) (string, error) 
 		if err != nil {
 			return "", err
 		}
-		if err := remote.Write(local, built, remote.WithContext(ctx)); err != nil {
+		if err := remote.Write(local, built, remote.WithContext(ctx), remote.WithAuth(who)); err != nil {
 			return "", fmt.Errorf("push %s: %w", r, err)
 		}
 	}
@@ -139,9 +147,17 @@ func build(program string, img Image) (v1.Image, error) {
 	if err != nil {
 		return nil, err
 	}
+	layers := []v1.Layer{layer}
+	if img.File != "" {
+		content, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) { return fileTar(img.File, 0o644, []byte(img.Content)) })
+		if err != nil {
+			return nil, err
+		}
+		layers = append(layers, content)
+	}
 	base := mutate.MediaType(empty.Image, types.OCIManifestSchema1)
 	base = mutate.ConfigMediaType(base, types.OCIConfigJSON)
-	built, err := mutate.AppendLayers(base, layer)
+	built, err := mutate.AppendLayers(base, layers...)
 	if err != nil {
 		return nil, err
 	}
@@ -161,9 +177,14 @@ func programTar(program string) (io.ReadCloser, error) {
 	if err != nil {
 		return nil, err
 	}
+	return fileTar("program", 0o755, data)
+}
+
+// fileTar is an archive of one file.
+func fileTar(name string, mode int64, data []byte) (io.ReadCloser, error) {
 	var buf bytes.Buffer
 	w := tar.NewWriter(&buf)
-	header := &tar.Header{Name: "program", Mode: 0o755, Size: int64(len(data)), ModTime: time.Unix(0, 0)}
+	header := &tar.Header{Name: name, Mode: mode, Size: int64(len(data)), ModTime: time.Unix(0, 0)}
 	if err := w.WriteHeader(header); err != nil {
 		return nil, err
 	}
@@ -194,6 +215,19 @@ var hosts = []string{"docker.io", "registry.k8s.io", "mirror.example"}
 
 // Hosts are the registries that the lab's registry plays.
 func Hosts() []string { return slices.Clone(hosts) }
+
+// Accounts is the registry that knows who pushes.
+const Accounts = "accounts.example"
+
+// WriteLogin writes the containerd configuration that sends pulls from a registry
+// to addr, with a login in the form of Basic.
+func WriteLogin(dir, host, addr, login string) error {
+	if err := os.MkdirAll(filepath.Join(dir, host), 0o755); err != nil {
+		return err
+	}
+	text := fmt.Sprintf("server = \"http://%[1]s\"\n\n[host.\"http://%[1]s\"]\n  capabilities = [\"pull\", \"resolve\"]\n  [host.\"http://%[1]s\".header]\n    Authorization = [\"Basic %[2]s\"]\n", addr, login)
+	return os.WriteFile(filepath.Join(dir, host, "hosts.toml"), []byte(text), 0o600)
+}
 
 // WriteHosts writes the containerd configuration that sends pulls from the
 // public registries to addr.

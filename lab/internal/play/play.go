@@ -51,22 +51,52 @@ func Scenario(ctx context.Context, on *scenario.Stage, w *watch.Watchers, sc sce
 	if sc.Real && on.State.Mode != cluster.Real {
 		return Result{}, fmt.Errorf("scenario %s needs a real node", sc.Name)
 	}
+	if sc.Triage != nil && !on.State.Accounts() {
+		return Result{}, fmt.Errorf("scenario %s needs docker-registry", sc.Name)
+	}
 	on.Driver.Out.Step("scenario %s: %s", sc.Name, sc.Story)
 	if sc.Drift != nil {
 		drifts, err := on.PlayDrift(ctx, sc)
 		if err != nil {
 			return Result{}, fmt.Errorf("scenario %s: %w", sc.Name, err)
 		}
-		return await(ctx, on, w, func(reports []verdict.Reports) Result {
+		result, err := await(ctx, on, w, func(reports []verdict.Reports) Result {
 			table, problems := verdict.CheckDrift(sc.Name, drifts, reports[0].Alerts, sc.MayDoubt)
 			return Result{Table: table, Problems: problems}
 		})
+		if err == nil && sc.Triage != nil {
+			err = triage(ctx, on, w, sc, &result)
+		}
+		return result, err
 	}
 	expects, err := sc.Play(ctx, on)
 	if err != nil {
 		return Result{}, fmt.Errorf("scenario %s: %w", sc.Name, err)
 	}
 	return Judge(ctx, on, w, expects)
+}
+
+// triage asks what the alert of a scenario means.
+func triage(ctx context.Context, on *scenario.Stage, w *watch.Watchers, sc scenario.Scenario, result *Result) error {
+	want := sc.Triage(sc.Name)
+	subject := want.Workload
+	if want.Of != "" {
+		reports, err := w.Reports()
+		if err != nil {
+			return err
+		}
+		if subject = verdict.Fingerprint(sc.Name, want.Of, reports[0].Alerts); subject == "" {
+			return fmt.Errorf("scenario %s: no alert about %s has a fingerprint", sc.Name, want.Of)
+		}
+	}
+	got, status, err := w.Triage(ctx, on.State, subject)
+	if err != nil {
+		return fmt.Errorf("scenario %s: %w", sc.Name, err)
+	}
+	table, problems := verdict.CheckTriage(want, got, status)
+	result.Table += table
+	result.Problems = append(result.Problems, problems...)
+	return nil
 }
 
 // Judge waits until the watchers have reported what is expected, and then for

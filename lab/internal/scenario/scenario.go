@@ -28,6 +28,8 @@ type Scenario struct {
 	// changed without a deployment. It plays in the namespace that the
 	// scenario's name is, and returns the findings that must follow.
 	Drift func(ctx context.Context, on *Stage, ns string) ([]verdict.Drift, error)
+	// Triage is what "tagwarden triage" must say when Drift has been reported.
+	Triage func(ns string) verdict.Triage
 	// MayDoubt allows Tagwarden to say that it cannot tell.
 	MayDoubt bool
 }
@@ -60,7 +62,7 @@ func All() []Scenario {
 		{Name: "replaced", Story: "A tag is overwritten between two starts, and each start shows its own bytes", Real: true, Play: replaced},
 		{Name: "apiserver-killed", Story: "The API server is killed, a container restarts twice meanwhile, and another starts afterwards", Real: true, Play: apiserverKilled},
 		{Name: "containerd-killed", Story: "containerd is killed, a container dies meanwhile, and another starts afterwards", Real: true, Play: containerdKilled},
-	}, driftScenarios()...)
+	}, append(driftScenarios(), triageScenarios()...)...)
 }
 
 // Find returns the scenario of that name.

@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"github.com/tagwarden/tagwarden/lab/internal/cluster"
-	"github.com/tagwarden/tagwarden/lab/internal/images"
 	"github.com/tagwarden/tagwarden/lab/internal/proc"
 	"github.com/tagwarden/tagwarden/lab/internal/verdict"
 )
@@ -33,6 +32,8 @@ func Sources(s *cluster.State) []string {
 type Watchers struct {
 	Sources []string
 	dir     string
+	program string
+	policy  string
 	running map[string]proc.Record
 }
 
@@ -51,6 +52,10 @@ type Program struct {
 func Start(ctx context.Context, s *cluster.State, p Program) (*Watchers, error) {
 	w := &Watchers{Sources: Sources(s), dir: filepath.Join(s.Dir, "watch"), running: map[string]proc.Record{}}
 	if err := os.MkdirAll(w.dir, 0o755); err != nil {
+		return nil, err
+	}
+	w.program, w.policy = p.Path, filepath.Join(w.dir, "policy.yaml")
+	if err := os.WriteFile(w.policy, []byte(policyText()), 0o600); err != nil {
 		return nil, err
 	}
 	for _, source := range w.Sources {
@@ -92,14 +97,16 @@ func (w *Watchers) start(s *cluster.State, p Program, source, format string) err
 	case "kube":
 		args = append(args, "--kubeconfig", s.Kubeconfig())
 		if format == "json" {
-			args = append(args, "--store", w.Store(source))
+			args = append(args, "--store", w.Store(source), "--policy", w.policy)
+			if s.Mode == cluster.Real {
+				args = append(args, "--listen-pushes", s.PushesAddress(), "--push-token-file", s.PushToken())
+			}
 		}
 	case "containerd":
 		args = append(args, "--containerd-address", s.ContainerdSocket(), "--node-name", cluster.NodeName)
 	}
-	for _, host := range images.Hosts() {
-		args = append(args, "--registry-map", host+"="+s.Registry())
-	}
+	registries, env := access(s)
+	args = append(args, registries...)
 	for _, file := range p.Rules {
 		args = append(args, "-r", file)
 	}
@@ -122,6 +129,7 @@ func (w *Watchers) start(s *cluster.State, p Program, source, format string) err
 	defer stderr.Close()
 	cmd := exec.Command(p.Path, args...) //nolint:noctx // ended by Stop, the way Ctrl-C would
 	cmd.Dir = w.dir                      // no policy file of the caller's working folder
+	cmd.Env = append(cmd.Environ(), env...)
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	// With a pid file in the state folder, "lab down" ends it after a crash.
 	rec, err := proc.Start(cmd, filepath.Join(s.Dir, "run", "watch-"+n+".pid"))
