@@ -60,6 +60,7 @@ nodes, and what was found about it.
 
 SUBJECT is one of
   deploy/api, shop/deploy/api   a workload, with its namespace or -n
+  Kafka/events                  one of a custom resource, with its kind as it is
   pod/api-5d8c-x                a pod, by name or uid
   ns/shop                       a namespace
   image/nginx, ghcr.io/acme/api an image, by any spelling of its name
@@ -69,9 +70,9 @@ A word alone is the name of a workload. Without SUBJECT it is everything.
 Times are written as people do: 3h, yesterday, last tuesday, "last tuesday
 14:00", 2026-11-23, 2026-11-23T14:00:00Z. A day given to --at is all of it.
 
---rollback prints commands and a patch that pin a workload to the digests that
-it ran at that time; without --at, to those that it was to run before its bytes
-changed. Nothing is changed by it.`,
+--rollback prints a script, of commands and a patch, that pins a workload to the
+digests that it ran at that time; without --at, to those that it was to run before
+its bytes changed. Nothing is changed until you run it.`,
 		Example: `  tagwarden history deploy/api -n shop --store watch.db
   tagwarden history deploy/api --at "last tuesday"
   tagwarden history sha256:3d7a83bf6fd2bf9226dd53f57b16d83457e8a402741c9c93ed9d7f20dc5dbf84
@@ -139,15 +140,21 @@ func subjectQuery(text string) (history.Query, error) {
 		q.Workload = kinds[lower] + "/" + rest
 	case three && kinds[strings.ToLower(second)] != "":
 		q.Namespace, q.Workload = first, kinds[strings.ToLower(second)]+"/"+third
-	case three && (strings.EqualFold(second, "pod") || strings.EqualFold(second, "po")):
+	case three && slices.Contains([]string{"pod", "po", "pods"}, strings.ToLower(second)):
 		q.Namespace, q.Pod = first, third
-	case !three && first != "" && first[0] >= 'A' && first[0] <= 'Z':
-		q.Workload = text // The kind of a custom resource.
+	case !three && isKind(first):
+		q.Workload = text
+	case three && isKind(second):
+		q.Namespace, q.Workload = first, rest
 	default:
 		return imageQuery(text)
 	}
 	return q, nil
 }
+
+// isKind reports whether a word is the kind of a custom resource: it begins with
+// a capital, as no part of an image's name does.
+func isKind(word string) bool { return word != "" && word[0] >= 'A' && word[0] <= 'Z' }
 
 func imageQuery(name string) (history.Query, error) {
 	ref, err := image.Parse(name)

@@ -121,6 +121,12 @@ func (p *Past) find(revision, reference string) key {
 	return k
 }
 
+// Knows reports whether anything was seen of a revision.
+func (p *Past) Knows(revision string) bool {
+	_, ok := p.revisions[revision]
+	return ok
+}
+
 // Len is how many sightings there are.
 func (p *Past) Len() int { return len(p.order) }
 

@@ -492,6 +492,40 @@ func TestAnOpenQuestionOutlivesARestart(t *testing.T) {
 	}
 }
 
+// TestAVeryOldRevisionIsNoNewOne: what it was to run is known, though hundreds
+// were deployed since.
+func TestAVeryOldRevisionIsNoNewOne(t *testing.T) {
+	t.Parallel()
+	old := replica(0, "old", "r-old", "registry.example/api:1.0.0", digestOf("index", 1))
+	all := events{old, end(old, 1)}
+	for i := 1; i < 500; i++ {
+		s := replica(10*i, fmt.Sprint("p", i), fmt.Sprint("r", i), fmt.Sprint("registry.example/api:2.0.", i), digestOf("index", 3))
+		all = append(all, s, end(s, 10*i+5))
+	}
+	back := replica(6000, "back", "r-old", "registry.example/api:1.0.0", digestOf("index", 2))
+	for name, parts := range map[string][]events{
+		"in one run":                {append(slices.Clone(all), back)},
+		"after a restart":           {all, {back}},
+		"after one in between, too": {all[:600], all[600:], {back}},
+	} {
+		file := filepath.Join(t.TempDir(), "h.db")
+		var got []string
+		for _, part := range parts {
+			s, err := store.Open(t.Context(), file, store.Options{Log: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			got = append(got, summary(drifts(t, part, registry{}, s.History("")))...)
+			if err := s.Close(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if diff := cmp.Diff([]string{"TW-04 rollback back"}, got); diff != "" {
+			t.Errorf("%s: alerts (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
 // TestDriftSurvivesRestarts: with a real store between the runs, an engine that
 // is ended at any point and started again finds what one that ran through
 // would have found, and tells nothing twice.

@@ -44,7 +44,11 @@ type History interface {
 	// Running yields the containers that ran when it was last written.
 	Running(ctx context.Context) iter.Seq2[history.Container, error]
 	// Seen returns what was seen of a subject.
+	// If there is very much, it may be the newest and what runs.
 	Seen(ctx context.Context, of history.Subject) ([]history.Seen, error)
+	// SeenIn returns what was seen of a subject in one revision, and may return
+	// more.
+	SeenIn(ctx context.Context, of history.Subject, revision string) ([]history.Seen, error)
 	// Findings returns what was raised about a subject.
 	Findings(ctx context.Context, of history.Subject) ([]finding.Finding, error)
 	// Approved returns the digests that are expected for a reference, as it is

@@ -37,7 +37,9 @@ type ledger struct {
 // subject is what was seen of one container of a workload.
 type subject struct {
 	history.Subject
-	past    drift.Past
+	past drift.Past
+	// part is set when the history may have more than past.
+	part    bool
 	running map[*history.Seen]*group
 	// told are the digests that findings were about.
 	told map[told][]string
@@ -197,6 +199,7 @@ func (l *ledger) subject(ctx context.Context, of history.Subject) (*subject, err
 		for i := range seen {
 			sub.past.Add(&seen[i])
 		}
+		sub.part = len(seen) >= sightings
 		findings, err := l.history.Findings(ctx, of)
 		if err != nil {
 			return nil, fmt.Errorf("read findings about %s: %w", of.Workload, err)
@@ -280,6 +283,7 @@ func (sub *subject) note(s *event.Start) *history.Seen {
 		for x := range sub.running {
 			running[x.Revision] = true
 		}
+		sub.part = true
 		sub.past.Forget(sightings, func(x *history.Seen) bool { return running[x.Revision] })
 	}
 	return seen
@@ -362,6 +366,16 @@ func (l *ledger) confirm(s *event.Start) bool {
 
 // judge decides about a start, whether it is in the ledger or not.
 func (l *ledger) judge(ctx context.Context, sub *subject, s *event.Start, production bool) (drift.Verdict, error) {
+	if revision := history.RevisionOf(s); sub.part && l.history != nil && !sub.past.Knows(revision) {
+		// An old revision that comes back is no new one.
+		seen, err := l.history.SeenIn(ctx, sub.Subject, revision)
+		if err != nil {
+			return drift.Verdict{}, fmt.Errorf("read history of %s: %w", sub.Workload, err)
+		}
+		for i := range seen {
+			sub.past.Add(&seen[i])
+		}
+	}
 	c := drift.Case{
 		Start: s, Production: production, Past: &sub.past, Before: l.before[podContainer{s.PodUID, s.Container}],
 	}

@@ -86,6 +86,11 @@ func (h *History) Seen(ctx context.Context, of history.Subject) ([]history.Seen,
 	return h.store.Seen(ctx, of)
 }
 
+// SeenIn returns what was seen in one revision; see [Store.SeenIn].
+func (h *History) SeenIn(ctx context.Context, of history.Subject, revision string) ([]history.Seen, error) {
+	return h.store.SeenIn(ctx, of, revision)
+}
+
 // Approved returns the digests that are expected; see [Store.Approved].
 func (h *History) Approved(ctx context.Context, of history.Subject, reference string) ([]string, error) {
 	return h.store.Approved(ctx, of, reference)

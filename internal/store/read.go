@@ -89,12 +89,23 @@ const SeenLimit = 200
 // [history.Seen.First]: all of the revisions of which something runs, be it
 // another container of the pod, and the newest [SeenLimit] of the others.
 func (s *Store) Seen(ctx context.Context, subject history.Subject) ([]history.Seen, error) {
+	return s.seenOf(ctx, subject, SeenLimit, nil)
+}
+
+// SeenIn returns what a subject was seen to run in one revision, however many
+// came after it, and beside it what [Store.Seen] returns of the revisions that
+// run.
+func (s *Store) SeenIn(ctx context.Context, subject history.Subject, revision string) ([]history.Seen, error) {
+	return s.seenOf(ctx, subject, 0, revision)
+}
+
+func (s *Store) seenOf(ctx context.Context, subject history.Subject, limit int, revision any) ([]history.Seen, error) {
 	if err := ctx.Err(); err != nil {
 		return nil, s.fail("read", err)
 	}
 	// It is over before the driver could watch the context in a goroutine.
 	rows, err := s.seen.QueryContext(context.WithoutCancel(ctx), subject.Cluster, subject.Namespace, subject.Workload.APIVersion,
-		subject.Workload.Kind, subject.Workload.Name, subject.Container, SeenLimit)
+		subject.Workload.Kind, subject.Workload.Name, subject.Container, limit, revision)
 	if err != nil {
 		return nil, s.fail("read", err)
 	}
@@ -135,12 +146,15 @@ const seenQuery = `WITH own (id, workload) AS MATERIALIZED (
 	living (id) AS (
 		SELECT id FROM seen WHERE subject = (SELECT id FROM own) AND revision IN (
 			SELECT s.revision FROM subject u JOIN interval i ON i.subject = u.id JOIN seen s ON s.id = i.seen
-			WHERE u.workload = (SELECT workload FROM own) AND i.running > 0))
+			WHERE u.workload = (SELECT workload FROM own) AND i.running > 0)),
+	named (id) AS (
+		SELECT id FROM seen WHERE subject = (SELECT id FROM own) AND revision = (
+			SELECT id FROM revision WHERE workload = (SELECT workload FROM own) AND name = ?8))
 	SELECT rev.name, refname.value || ref.tail, dig.value, digof.value, platform.value, s.first, s.pod, s.pod_uid, node.value, s.container
 	FROM seen s JOIN revision rev ON rev.id = s.revision JOIN reference ref ON ref.id = s.reference JOIN word refname ON refname.id = ref.name
 	JOIN digest dig ON dig.id = s.digest JOIN word digof ON digof.id = s.digest_of
 	JOIN word platform ON platform.id = s.platform JOIN word node ON node.id = s.node
-	WHERE s.id IN (SELECT id FROM newest UNION ALL SELECT id FROM living)`
+	WHERE s.id IN (SELECT id FROM newest UNION ALL SELECT id FROM living UNION ALL SELECT id FROM named)`
 
 // Intervals returns what matches q, by subject (cluster, namespace, workload,
 // container, all by name), then by [history.Interval.First]. A limit keeps the

@@ -25,6 +25,7 @@ type Store interface {
 	Write(ctx context.Context, b *store.Batch) error
 	Running(ctx context.Context, cluster string) iter.Seq2[store.RunningContainer, error]
 	Seen(ctx context.Context, subject history.Subject) ([]history.Seen, error)
+	SeenIn(ctx context.Context, subject history.Subject, revision string) ([]history.Seen, error)
 	Intervals(ctx context.Context, q history.Query) iter.Seq2[history.Interval, error]
 	Revisions(ctx context.Context, q history.Query) ([]history.Revision, error)
 	Findings(ctx context.Context, q history.Query, ids ...finding.ID) iter.Seq2[history.Record, error]
@@ -682,6 +683,17 @@ func testSeen(t *testing.T, open opener) {
 	}
 	if len(got) != store.SeenLimit+1 || got[0].Revision != "old" || got[1].Revision != "r0" {
 		t.Errorf("of many revisions got %d, first %+v", len(got), got[:2])
+	}
+	// One that comes back is found by its name.
+	for revision, want := range map[string]string{"over": "old over ", "old": "old ", "never": "old "} {
+		got, err = s.SeenIn(t.Context(), history.SubjectOf(e), revision)
+		names := ""
+		for _, seen := range got {
+			names += seen.Revision + " "
+		}
+		if err != nil || names != want {
+			t.Errorf("in revision %s: got %q (%v), want %q", revision, names, err, want)
+		}
 	}
 }
 
