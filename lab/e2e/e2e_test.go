@@ -43,6 +43,7 @@ func TestScenarios(t *testing.T) {
 		})
 	}
 	t.Run("history", func(t *testing.T) { history(t, tagwarden, w.Store("kube")) })
+	t.Run("drift", func(t *testing.T) { drift(t, on, tagwarden) })
 	t.Run("scan", func(t *testing.T) { scanCluster(t, on, tagwarden) })
 	t.Run("triage-apply", func(t *testing.T) { triageApply(t, on, w) })
 	w.Stop(t.Context())
@@ -99,6 +100,44 @@ func history(t *testing.T, tagwarden, store string) {
 	rollback, err := exec.CommandContext(t.Context(), tagwarden, "history", "silent-replacement/deploy/api", "--store", store, "--rollback").Output()
 	if err != nil || !strings.Contains(string(rollback), "set image deployment/api api=lab/silent-replacement:latest@"+all.Intervals[0].Digest) {
 		t.Errorf("rollback: %v\n%s", err, rollback)
+	}
+}
+
+// drift looks once at what the silent replacement has left: two replicas that
+// run different bytes, and a tag of which one of them would come back as the
+// other.
+func drift(t *testing.T, on *scenario.Stage, tagwarden string) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), tagwarden, "drift", "--cluster", "--preview", "-n", "silent-replacement", "-o", "json",
+		"--kubeconfig", on.State.Kubeconfig(), "--registry-map", "docker.io="+on.State.Registry())
+	text, err := cmd.Output()
+	if cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != 1 {
+		t.Fatalf("drift: %v, want exit status 1\n%s", err, text)
+	}
+	var got struct {
+		Findings  []struct{ ID, Form string }
+		Undecided []any
+		Preview   []struct{ Restart, PodDies, NodeDies string }
+	}
+	if err := json.Unmarshal(text, &got); err != nil {
+		t.Fatal(err)
+	}
+	found := map[string]bool{}
+	for _, f := range got.Findings {
+		found[f.ID+" "+f.Form] = true
+	}
+	for _, want := range []string{"TW-04 new-pod", "TW-05 skew", "TW-03 moved"} {
+		if !found[want] {
+			t.Errorf("%s is not found: %s", want, text)
+		}
+	}
+	// The replica with the good bytes, alone, comes back different; there is no
+	// other node to go to.
+	if len(got.Preview) != 2 || got.Preview[0].Restart+got.Preview[1].Restart != "differentsame" && got.Preview[0].Restart+got.Preview[1].Restart != "samedifferent" {
+		t.Errorf("preview: %+v, want one that comes back different", got.Preview)
+	}
+	if len(got.Undecided) > 0 {
+		t.Errorf("not decided: %v", got.Undecided)
 	}
 }
 
