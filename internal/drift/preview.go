@@ -22,7 +22,7 @@ const (
 	NextByNode
 	// NextNoStart: it would not start: it may not pull, and the node has no image.
 	NextNoStart
-	// NextNever: nobody makes the pod anew.
+	// NextNever: nobody makes the pod anew, or there is no other node for it.
 	NextNever
 )
 
@@ -92,7 +92,7 @@ func AtNextStart(s *event.Start, to string, nodes []*event.Node, ids Comparer) N
 	default:
 		next.Pod, next.Node = together(append(others, own)), together(others)
 		if known && len(others) == 0 {
-			next.Node = NextNoStart // There is nowhere to go.
+			next.Node = NextNever // There is nowhere to go.
 		}
 	}
 	if next.Restart == NextUnknown || next.Pod == NextUnknown || next.Node == NextUnknown {

@@ -51,7 +51,7 @@ func TestAtNextStart(t *testing.T) {
 		{"nobody makes a bare pod anew", "Always", kind("Pod"), 2, []*event.Node{keeps("n1", 1)}, "different not again not again", []string{"n1"}},
 		{"a DaemonSet comes back on its node", "IfNotPresent", kind("DaemonSet"), 2, []*event.Node{keeps("n1", 1), empty("n2")}, "same same not again", nil},
 		{"so does a static pod", "Always", static, 2, []*event.Node{keeps("n1", 1)}, "different different not again", []string{"n1"}},
-		{"one node has nowhere to go", "Always", none, 1, []*event.Node{keeps("n1", 1)}, "same same no start", nil},
+		{"one node has nowhere to go", "Always", none, 1, []*event.Node{keeps("n1", 1)}, "same same not again", nil},
 	} {
 		s := start("a", "r1", 0, digest(1))
 		s.PullPolicy = tc.pull

@@ -133,7 +133,7 @@ func drift(t *testing.T, on *scenario.Stage, tagwarden string) {
 	}
 	// The replica with the good bytes, alone, comes back different; there is no
 	// other node to go to.
-	if len(got.Preview) != 2 || got.Preview[0].Restart+got.Preview[1].Restart != "differentsame" && got.Preview[0].Restart+got.Preview[1].Restart != "samedifferent" {
+	if len(got.Preview) != 1 || got.Preview[0].Restart != "different" || got.Preview[0].PodDies != "different" || got.Preview[0].NodeDies != "not again" {
 		t.Errorf("preview: %+v, want one that comes back different", got.Preview)
 	}
 	if len(got.Undecided) > 0 {
