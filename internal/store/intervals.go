@@ -294,25 +294,23 @@ func (w *writer) seen(ctx context.Context, key seenKey, s *event.Start, node int
 	at := nanos(s.Time)
 	row, ok := w.seens.get(key)
 	if !ok {
-		err = w.row(ctx, `SELECT id, first FROM seen WHERE subject = ? AND revision = ? AND digest = ? AND reference = ?
-			AND digest_of = ? AND platform = ? AND kind = ?`,
-			key.subject, key.revision, key.digest, key.reference, key.digestOf, key.platform, key.kind).Scan(&row.id, &row.first)
-		made = errors.Is(err, sql.ErrNoRows)
-		if err != nil && !made {
+		// What is not remembered is mostly new.
+		row.first = at
+		err = w.row(ctx, `INSERT INTO seen (subject, revision, digest, reference, digest_of, platform, kind, first, pod, pod_uid, node, container)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING RETURNING id`,
+			key.subject, key.revision, key.digest, key.reference, key.digestOf, key.platform, key.kind,
+			at, s.Pod, packUID(s.PodUID), node, packContainer(s.ContainerID)).Scan(&row.id)
+		if made = err == nil; errors.Is(err, sql.ErrNoRows) {
+			err = w.row(ctx, `SELECT id, first FROM seen WHERE subject = ? AND revision = ? AND digest = ? AND reference = ?
+				AND digest_of = ? AND platform = ? AND kind = ?`,
+				key.subject, key.revision, key.digest, key.reference, key.digestOf, key.platform, key.kind).Scan(&row.id, &row.first)
+		}
+		if err != nil {
 			return row, false, err
 		}
 	}
-	if !made && at >= row.first {
-		w.seens.put(key, row)
-		return row, false, nil
-	}
-	row.first = at
-	if made {
-		err = w.row(ctx, `INSERT INTO seen (subject, revision, digest, reference, digest_of, platform, kind, first, pod, pod_uid, node, container)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) RETURNING id`,
-			key.subject, key.revision, key.digest, key.reference, key.digestOf, key.platform, key.kind,
-			at, s.Pod, packUID(s.PodUID), node, packContainer(s.ContainerID)).Scan(&row.id)
-	} else {
+	if !made && at < row.first {
+		row.first = at
 		// An interval that left its first container to this row keeps it.
 		err = w.exec(ctx, `UPDATE interval SET pod = seen.pod, pod_uid = seen.pod_uid, node = seen.node, container = seen.container
 			FROM seen WHERE seen.id = ?1 AND interval.seen = ?1 AND interval.pod IS NULL`, row.id)

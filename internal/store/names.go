@@ -171,16 +171,8 @@ func (w *writer) revision(ctx context.Context, workload int64, s *event.Start) (
 	at := nanos(s.Time)
 	row, ok := w.revisions.get(key)
 	if !ok {
-		err := w.row(ctx, "SELECT id, first, deployed <> 0 OR author IS NOT NULL OR via IS NOT NULL OR cause IS NOT NULL FROM revision WHERE workload = ? AND name = ?",
-			key.workload, key.name).Scan(&row.id, &row.first, &row.deployed)
-		switch {
-		case errors.Is(err, sql.ErrNoRows):
-			row = revisionRow{first: at}
-			err = w.row(ctx, "INSERT INTO revision (workload, name, first, deployed) VALUES (?, ?, ?, 0) RETURNING id", key.workload, key.name, at).Scan(&row.id)
-			if err != nil {
-				return 0, err
-			}
-		case err != nil:
+		var err error
+		if row, err = w.newRevision(ctx, key, at, s.Deployment); err != nil {
 			return 0, err
 		}
 	}
@@ -192,21 +184,47 @@ func (w *writer) revision(ctx context.Context, workload int64, s *event.Start) (
 	}
 	if d := s.Deployment; d != nil && *d != (event.Deployment{}) && !row.deployed {
 		row.deployed = true
-		author, err := w.optional(ctx, d.By)
-		if err != nil {
-			return 0, err
-		}
-		via, err := w.optional(ctx, d.Via)
+		author, via, cause, err := w.act(ctx, d)
 		if err != nil {
 			return 0, err
 		}
 		if err := w.exec(ctx, "UPDATE revision SET deployed = ?, author = ?, via = ?, cause = ? WHERE id = ?",
-			nanos(d.Time), author, via, sql.NullString{String: d.Cause, Valid: d.Cause != ""}, row.id); err != nil {
+			nanos(d.Time), author, via, cause, row.id); err != nil {
 			return 0, err
 		}
 	}
 	w.revisions.put(key, row)
 	return row.id, nil
+}
+
+// newRevision makes the row of a revision, which is mostly new where it is not
+// remembered, or finds the one that there is.
+func (w *writer) newRevision(ctx context.Context, key revisionKey, at int64, d *event.Deployment) (revisionRow, error) {
+	row := revisionRow{first: at}
+	if d == nil {
+		d = &event.Deployment{}
+	}
+	row.deployed = *d != event.Deployment{}
+	author, via, cause, err := w.act(ctx, d)
+	if err != nil {
+		return row, err
+	}
+	err = w.row(ctx, `INSERT INTO revision (workload, name, first, deployed, author, via, cause) VALUES (?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT DO NOTHING RETURNING id`, key.workload, key.name, at, nanos(d.Time), author, via, cause).Scan(&row.id)
+	if !errors.Is(err, sql.ErrNoRows) {
+		return row, err
+	}
+	err = w.row(ctx, "SELECT id, first, deployed <> 0 OR author IS NOT NULL OR via IS NOT NULL OR cause IS NOT NULL FROM revision WHERE workload = ? AND name = ?",
+		key.workload, key.name).Scan(&row.id, &row.first, &row.deployed)
+	return row, err
+}
+
+// act is what is known of the act that made a revision, as its columns have it.
+func (w *writer) act(ctx context.Context, d *event.Deployment) (author, via sql.NullInt64, cause sql.NullString, err error) {
+	if author, err = w.optional(ctx, d.By); err == nil {
+		via, err = w.optional(ctx, d.Via)
+	}
+	return author, via, sql.NullString{String: d.Cause, Valid: d.Cause != ""}, err
 }
 
 // optional is the number of a word, null for none.
