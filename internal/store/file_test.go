@@ -63,7 +63,7 @@ func lockUntilKilled() {
 		err = s.Lock()
 	}
 	fmt.Println(err)
-	select {}
+	<-time.After(time.Hour) // Without a timer, the runtime would call it a deadlock.
 }
 
 func TestLock(t *testing.T) {
