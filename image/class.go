@@ -63,7 +63,7 @@ const (
 //     unless a word such as latest, nightly or SNAPSHOT says that it moves all
 //     the same. A number behind the word makes it one build: 1.2.3-canary.4.
 //   - a date or a time (20240115, v20240115, 2024-01-15T10-30-00Z, Unix time);
-//   - a commit or an id: 7 to 64 hex digits, which includes words such as
+//   - a commit or an id: 7 and more hex digits, which includes words such as
 //     "defaced", or 20 and more letters and digits in turns;
 //   - a build number: 5 digits or more, or fewer behind build, run, ci, rev, r
 //     or b (build-12, r123), or 3 or 4 behind a version and "-" (9.3-1610).
@@ -288,7 +288,7 @@ func isTicket(word string) bool {
 	return len(word) > 1 && !isAny(builds[:], word) && !isAny(moving[:], word)
 }
 
-// isCommit reports whether word is a commit or another id: 7 to 64 hex digits,
+// isCommit reports whether word is a commit or another id: 7 and more hex digits,
 // with the g that git describe puts before them or not.
 func isCommit(word string) bool {
 	if len(word) > 7 && word[0] == 'g' {
@@ -299,7 +299,7 @@ func isCommit(word string) bool {
 			return false
 		}
 	}
-	return len(word) >= 7 && len(word) <= 64
+	return len(word) >= 7
 }
 
 // isMixedID reports whether word is an id in a larger alphabet than hex, such
