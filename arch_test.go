@@ -24,7 +24,7 @@ var layers = [][]string{
 	{"internal/history", "internal/workload"},
 	{"internal/drift", "internal/triage", "internal/manifest", "internal/render", "internal/source/kube", "internal/source/falcoalert", "internal/source/containerd", "internal/source/replay", "internal/registry", "internal/registry/registrytest", "internal/pushes", "internal/store", "rules"},
 	{"internal/imagediff"},
-	{"internal/engine", "internal/scan", "internal/pin", "internal/admission", "internal/cluster", "internal/store/storetest"},
+	{"internal/engine", "internal/export", "internal/scan", "internal/pin", "internal/admission", "internal/cluster", "internal/store/storetest"},
 	{"internal/evidence"},
 	{"internal/cli"},
 	{"cmd/tagwarden"},
@@ -48,7 +48,7 @@ var never = map[string][]string{
 }
 
 // apart are the folders with a module of their own.
-var apart = []string{"lab", "bench", "tools"}
+var apart = []string{"lab", "bench", "conformance", "tools"}
 
 func TestImportDirection(t *testing.T) {
 	t.Parallel()

@@ -2,6 +2,7 @@ package image_test
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -38,10 +39,8 @@ func (b *byExpressions) class(s string) image.Class {
 	case b.version.MatchString(tag) && !b.moves.MatchString(tag), b.unique.MatchString(tag):
 		return image.Fixed
 	}
-	for _, w := range b.longWord.FindAllString(tag, -1) {
-		if b.mixed.MatchString(w) {
-			return image.Fixed
-		}
+	if slices.ContainsFunc(b.longWord.FindAllString(tag, -1), b.mixed.MatchString) {
+		return image.Fixed
 	}
 	for _, n := range b.number.FindAllString(tag, -1) {
 		if !b.issue.MatchString(n) || b.build.MatchString(n) {
