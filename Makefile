@@ -44,6 +44,10 @@ race: ## Run all tests with the race detector
 e2e: build ## Run the lab's scenarios against a real node (root on Linux)
 	cd lab && go test -count=1 -timeout 20m -v ./e2e/...
 
+.PHONY: conformance
+conformance: ## Hold the engines that a policy is written for to one meaning
+	cd conformance && go vet ./... && go test ./...
+
 .PHONY: fuzz
 fuzz: ## Run every fuzz target for FUZZTIME (10s)
 	@for pkg in $$(go list ./...); do \
@@ -68,17 +72,20 @@ lint: ## Check the code with golangci-lint
 	$(LINT) run ./...
 	cd lab && $(LINT) run --config ../.golangci.yml ./cmd/... ./internal/... ./e2e/...
 	cd bench && $(LINT) run --config ../.golangci.yml ./...
+	cd conformance && $(LINT) run --config ../.golangci.yml ./...
 
 .PHONY: fmt
 fmt: ## Format the code
 	$(LINT) fmt ./...
 	cd lab && $(LINT) fmt --config ../.golangci.yml ./...
+	cd conformance && $(LINT) fmt --config ../.golangci.yml ./...
 
 .PHONY: check
-check: test lint race ## All that a change must pass, but for the lab
+check: test conformance lint race ## All that a change must pass, but for the lab
 	go mod tidy -diff
 	cd lab && go mod tidy -diff
 	cd bench && go mod tidy -diff
+	cd conformance && go mod tidy -diff
 
 .PHONY: clean
 clean: ## Remove what was built

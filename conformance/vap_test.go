@@ -1,0 +1,135 @@
+package conformance_test
+
+import (
+	"strings"
+	"testing"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apiserver/pkg/admission"
+	"k8s.io/apiserver/pkg/admission/plugin/cel"
+	"k8s.io/apiserver/pkg/admission/plugin/policy/validating"
+	celconfig "k8s.io/apiserver/pkg/apis/cel"
+	"k8s.io/apiserver/pkg/authentication/user"
+	"k8s.io/apiserver/pkg/cel/environment"
+
+	"github.com/tagwarden/tagwarden/conformance"
+)
+
+// A celPolicy is one of those that the API server evaluates.
+type celPolicy struct {
+	effect    string
+	validator validating.Validator
+}
+
+// compile does what the API server does with a ValidatingAdmissionPolicy
+// (k8s.io/apiserver, plugin/policy/validating, compilePolicy, which it keeps to
+// itself).
+func compile(t testing.TB, effect string, spec *admissionregistrationv1.ValidatingAdmissionPolicySpec, env *environment.EnvSet) celPolicy {
+	t.Helper()
+	compiler, err := cel.NewCompositedCompiler(env)
+	if err != nil {
+		t.Fatal(err)
+	}
+	options := cel.OptionalVariableDeclarations{HasParams: spec.ParamKind != nil, HasAuthorizer: true}
+	for _, v := range spec.Variables {
+		if r := compiler.CompileAndStoreVariable(&validating.Variable{Name: v.Name, Expression: v.Expression}, options, environment.NewExpressions); r.Error != nil {
+			t.Fatalf("%s: variable %s: %v", effect, v.Name, r.Error)
+		}
+	}
+	var validations, says []cel.ExpressionAccessor
+	for _, v := range spec.Validations {
+		validations = append(validations, &validating.ValidationCondition{Expression: v.Expression, Message: v.Message, Reason: v.Reason})
+		says = append(says, &validating.MessageExpressionCondition{MessageExpression: v.MessageExpression})
+	}
+	return celPolicy{effect, validating.NewValidator(
+		compiler.CompileCondition(validations, options, environment.NewExpressions), nil,
+		compiler.CompileCondition(nil, options, environment.NewExpressions),
+		compiler.CompileCondition(says, options, environment.NewExpressions),
+		spec.FailurePolicy, nil,
+	)}
+}
+
+func celEnvironment() *environment.EnvSet {
+	return environment.MustBaseEnvSet(environment.DefaultCompatibilityVersion())
+}
+
+// decode makes the typed object of one that was written, and knows all its
+// fields.
+func decode(t testing.TB, from, to any) {
+	t.Helper()
+	fields, ok := from.(map[string]any)
+	if !ok {
+		t.Fatalf("found %T", from)
+	}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructuredWithValidation(fields, to, true); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// ask returns what the policies say of a case, as the API server would.
+func ask(t testing.TB, policies []celPolicy, params runtime.Object, c *conformance.Case) []string {
+	t.Helper()
+	object, before := c.Object(now)
+	o := &unstructured.Unstructured{Object: object}
+	operation, old := admission.Create, runtime.Object(nil)
+	if before != nil {
+		operation, old = admission.Update, &unstructured.Unstructured{Object: before}
+	}
+	kind := o.GroupVersionKind()
+	resource := kind.GroupVersion().WithResource(strings.ToLower(kind.Kind) + "s")
+	attributes := admission.NewAttributesRecord(o, old, kind, c.Namespace, o.GetName(), resource, "", operation, nil, false, &user.DefaultInfo{Name: "anna"})
+	versioned, err := admission.NewVersionedAttributes(attributes, kind, admission.NewObjectInterfacesFromScheme(runtime.NewScheme()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.Namespace, Labels: conformance.NamespaceLabels(c.Namespace)}}
+	var said []string
+	for _, p := range policies {
+		result := p.validator.Validate(t.Context(), resource, versioned, params, namespace, celconfig.RuntimeCELCostBudget, nil)
+		for _, d := range result.Decisions {
+			if d.Evaluation == validating.EvalError {
+				t.Fatalf("%s: %s: %s", c, p.effect, d.Message)
+			}
+			if d.Action == validating.ActionDeny {
+				said = append(said, messages(p.effect, d.Message)...)
+			}
+		}
+	}
+	return said
+}
+
+// ValidatingAdmissionPolicies, by the API server's own library.
+func TestValidatingAdmissionPolicy(t *testing.T) {
+	t.Parallel()
+	var policies []celPolicy
+	var params *corev1.ConfigMap
+	actions := map[string]string{}
+	for _, o := range written(t, "vap", "validatingadmissionpolicy.yaml") {
+		switch o.GetKind() {
+		case "ConfigMap":
+			params = &corev1.ConfigMap{}
+			decode(t, o.Object, params)
+		case "ValidatingAdmissionPolicy":
+			var p admissionregistrationv1.ValidatingAdmissionPolicy
+			decode(t, o.Object, &p)
+			policies = append(policies, compile(t, p.Name, &p.Spec, celEnvironment()))
+		case "ValidatingAdmissionPolicyBinding":
+			var b admissionregistrationv1.ValidatingAdmissionPolicyBinding
+			decode(t, o.Object, &b)
+			actions[b.Spec.PolicyName] = string(b.Spec.ValidationActions[0])
+		}
+	}
+	for i, p := range policies {
+		policies[i].effect = actions[p.effect]
+	}
+	_, cases := table(t)
+	for _, c := range cases {
+		if got := verdict(ask(t, policies, params, &c)); got != want(&c) {
+			t.Errorf("%s:\n got %q\nwant %q", &c, got, want(&c))
+		}
+	}
+}
