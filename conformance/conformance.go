@@ -179,6 +179,17 @@ func (c *Case) object(image string, created, changed time.Time) map[string]any {
 	default:
 		object["spec"] = map[string]any{"selector": selector, "template": template}
 	}
+	if spec, ok := object["spec"].(map[string]any); ok {
+		// So that nothing runs where the object is made.
+		switch c.Kind {
+		case "ReplicaSet", "ReplicationController", "Deployment", "StatefulSet":
+			spec["replicas"] = 0
+		case "CronJob":
+			spec["suspend"] = true
+		case "Pod":
+			spec["schedulerName"] = "nobody"
+		}
+	}
 	return object
 }
 

@@ -74,6 +74,11 @@ func decode(t testing.TB, from, to any) {
 func ask(t testing.TB, policies []celPolicy, params runtime.Object, c *conformance.Case) []string {
 	t.Helper()
 	object, before := c.Object(now)
+	return askAbout(t, policies, params, c, object, before)
+}
+
+func askAbout(t testing.TB, policies []celPolicy, params runtime.Object, c *conformance.Case, object, before map[string]any) []string {
+	t.Helper()
 	o := &unstructured.Unstructured{Object: object}
 	operation, old := admission.Create, runtime.Object(nil)
 	if before != nil {
@@ -105,10 +110,18 @@ func ask(t testing.TB, policies []celPolicy, params runtime.Object, c *conforman
 // ValidatingAdmissionPolicies, by the API server's own library.
 func TestValidatingAdmissionPolicy(t *testing.T) {
 	t.Parallel()
+	each(t, func(t *testing.T, q *question) func(*conformance.Case) []string {
+		policies, params := admissionPolicies(t, q)
+		return func(c *conformance.Case) []string { return ask(t, policies, params, c) }
+	})
+}
+
+func admissionPolicies(t *testing.T, q *question) ([]celPolicy, *corev1.ConfigMap) {
+	t.Helper()
 	var policies []celPolicy
 	var params *corev1.ConfigMap
 	actions := map[string]string{}
-	for _, o := range written(t, "vap", "validatingadmissionpolicy.yaml") {
+	for _, o := range q.written(t, "vap", "validatingadmissionpolicy.yaml") {
 		switch o.GetKind() {
 		case "ConfigMap":
 			params = &corev1.ConfigMap{}
@@ -126,10 +139,27 @@ func TestValidatingAdmissionPolicy(t *testing.T) {
 	for i, p := range policies {
 		policies[i].effect = actions[p.effect]
 	}
-	_, cases := table(t)
-	for _, c := range cases {
-		if got := verdict(ask(t, policies, params, &c)); got != want(&c) {
-			t.Errorf("%s:\n got %q\nwant %q", &c, got, want(&c))
-		}
+	return policies, params
+}
+
+// A pod of more containers than any has in practice, with the longest
+// references, is within the budget that the API server gives an expression.
+func TestBudget(t *testing.T) {
+	t.Parallel()
+	q := questions(t)["table"]
+	policies, params := admissionPolicies(t, &q)
+	c := q.cases[0]
+	object, _ := c.Object(now)
+	var containers []any
+	for range 100 {
+		containers = append(containers, map[string]any{
+			"name": "c", "image": "localhost:5000/" + strings.Repeat("a/", 90) + "a:" + strings.Repeat("main-", 25),
+		})
+	}
+	spec, _ := object["spec"].(map[string]any)
+	spec["containers"] = containers
+	said := askAbout(t, policies, params, &c, object, nil)
+	if len(said) == 0 || said[0] == "" {
+		t.Errorf("got %q", said)
 	}
 }

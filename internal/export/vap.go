@@ -55,7 +55,7 @@ func vap(m *model) (Output, error) {
 		"of a pod's controllers only the one that owns it is known, and the Deployment or CronJob behind it by its name: an exception for the owner " +
 			"of that, such as an operator's own kind, does not hold",
 		"custom resources with images, such as those of Tekton and Argo, are not looked at; their pods are",
-		"an object that would cost more than CEL's budget, some hundred containers, is refused where images are denied, and passes elsewhere",
+		"an object that costs more than CEL's budget, which is more than a hundred containers with the longest names, is refused where images are denied, and passes elsewhere",
 		"alerts on what runs already, drift and signatures (TW-03 to TW-08) are beyond admission",
 	}, m.notes()...)
 	if m.policy.UsesLabels() {
