@@ -84,8 +84,12 @@ func Cases() ([]Case, error) {
 		c.Before, c.Updated = short.Replace(before), updated
 		what, owner, owned := strings.Cut(what, " of ")
 		c.Kind, c.Name, _ = strings.Cut(what, "/")
-		if c.Name == "" {
+		switch {
+		case c.Name == "":
 			c.Name = fmt.Sprintf("case-%d", n)
+		case updated:
+			// Each stands beside the others, as it was before.
+			c.Name += fmt.Sprintf("-%d", n)
 		}
 		c.Owner = c.Kind + "/" + c.Name
 		if owned {

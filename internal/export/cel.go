@@ -52,7 +52,7 @@ const celContainers = `%[1]s.?containers.orValue([]).map(c, {'kind': 'container'
 func (m *model) celVariables(effect policy.Effect, d celDialect) []entry {
 	t := m.tag
 	vars := []entry{
-		{"namespace", `object.metadata.?namespace.orValue('')`},
+		{"inNamespace", `object.metadata.?namespace.orValue('')`},
 		{"scope", m.celScope(d)},
 		{"spec", fmt.Sprintf(celSpec, "object")},
 		// What was there before is not asked for now: scaling and labelling what
@@ -117,7 +117,7 @@ const celTimes = `(has(object.metadata.creationTimestamp) && object.metadata.cre
 
 func (m *model) celScope(d celDialect) string {
 	is := func(name, expression string, labels []selector) string {
-		all := []string{"(variables.namespace != '' && variables.namespace.matches(" + d.list(name, expression) + "))"}
+		all := []string{"(variables.inNamespace != '' && variables.inNamespace.matches(" + d.list(name, expression) + "))"}
 		for _, l := range labels {
 			all = append(all, celSelector(l))
 		}
@@ -231,7 +231,7 @@ var messages = map[finding.ID]struct{ what, fix string }{
 func celException(e *exception) string {
 	var all []string
 	if e.namespace != "" {
-		all = append(all, "variables.namespace.matches("+celRegex(e.namespace)+")")
+		all = append(all, "variables.inNamespace.matches("+celRegex(e.namespace)+")")
 	}
 	if e.workload != "" {
 		all = append(all, "variables.workloads.exists(w, w.matches("+celRegex(e.workload)+"))")
