@@ -45,6 +45,7 @@ func TestScenarios(t *testing.T) {
 	t.Run("history", func(t *testing.T) { history(t, tagwarden, w.Store("kube")) })
 	t.Run("drift", func(t *testing.T) { drift(t, on, tagwarden) })
 	t.Run("scan", func(t *testing.T) { scanCluster(t, on, tagwarden) })
+	t.Run("export", func(t *testing.T) { exportedPolicy(t, on, tagwarden) })
 	t.Run("triage-apply", func(t *testing.T) { triageApply(t, on, w) })
 	w.Stop(t.Context())
 

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 )
 
@@ -157,42 +158,72 @@ func IsNotFound(err error) bool {
 	return errors.As(err, &status) && status.Code == http.StatusNotFound
 }
 
-// Do sends one request. in is sent as JSON unless it is nil; the answer is
-// stored in out unless that is nil.
+// IsConflict reports whether the server answered that there is one already.
+func IsConflict(err error) bool {
+	var status *StatusError
+	return errors.As(err, &status) && status.Code == http.StatusConflict
+}
+
+// Do sends one request. in is sent as JSON unless it is nil, or as it is where it
+// has the type []byte; the answer is stored in out unless that is nil.
 func (c *Client) Do(ctx context.Context, method, path, contentType string, in, out any) error {
+	_, err := c.do(ctx, method, path, contentType, in, out)
+	return err
+}
+
+// DryRun asks what would come of a request, and returns the server's warnings
+// (RFC 9111, section 5.5), also where it refuses.
+func (c *Client) DryRun(ctx context.Context, method, path, contentType string, in any) (warnings []string, err error) {
+	head, err := c.do(ctx, method, path+"?dryRun=All", contentType, in, nil)
+	for _, w := range head.Values("Warning") {
+		// 299 - "text", where the text has \ before quotes.
+		if _, text, ok := strings.Cut(w, ` - `); ok {
+			if plain, err := strconv.Unquote(text); err == nil {
+				text = plain
+			}
+			warnings = append(warnings, text)
+		}
+	}
+	return warnings, err
+}
+
+func (c *Client) do(ctx context.Context, method, path, contentType string, in, out any) (http.Header, error) {
 	var body io.Reader
 	if in != nil {
-		data, err := json.Marshal(in)
-		if err != nil {
-			return err
+		data, ok := in.([]byte)
+		if !ok {
+			var err error
+			if data, err = json.Marshal(in); err != nil {
+				return nil, err
+			}
 		}
 		body = bytes.NewReader(data)
 	}
 	req, err := http.NewRequestWithContext(ctx, method, c.server+path, body)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	req.Header.Set("Content-Type", contentType)
 	resp, err := c.http.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer resp.Body.Close()
 	data, err := io.ReadAll(resp.Body)
 	if err != nil {
-		return err
+		return resp.Header, err
 	}
 	if resp.StatusCode >= 300 {
 		status := struct {
 			Message string `json:"message"`
 		}{Message: strings.TrimSpace(string(data))}
 		_ = json.Unmarshal(data, &status)
-		return fmt.Errorf("%s %s: %w", strings.ToLower(method), path, &StatusError{resp.StatusCode, status.Message})
+		return resp.Header, fmt.Errorf("%s %s: %w", strings.ToLower(method), path, &StatusError{resp.StatusCode, status.Message})
 	}
 	if out == nil {
-		return nil
+		return resp.Header, nil
 	}
-	return json.Unmarshal(data, out)
+	return resp.Header, json.Unmarshal(data, out)
 }
 
 const jsonType = "application/json"
