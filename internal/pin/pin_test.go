@@ -120,7 +120,8 @@ func TestEdit(t *testing.T) {
 		{why: "values with a null digest", file: "values.yaml", text: "image: {repository: nginx, digest: ~, tag: '1.25'}\n", want: "image: {repository: nginx, digest: " + nginx + ", tag: '1.25'}\n"},
 		{why: "values with a digest", file: "values.yaml", text: "image: {repository: nginx, digest: '" + nginx + "', tag: '1.25'}\n"},
 		{why: "values whose tag the chart knows", file: "values.yaml", text: "image:\n  repository: nginx\n  tag: \"\"\n", left: []string{"2: nginx: the tag is chosen elsewhere: the fields here have none"}},
-		{why: "values with a name that a tag is put to", file: "values.yaml", text: "image: nginx\nimageTag: '1.25'\n", left: []string{"1: nginx: it has no tag, and whoever reads the field may put one to it; write the tag"}},
+		{why: "values in the old style", file: "values.yaml", text: "image: nginx\nimageTag: '1.25'\n", want: "image: nginx\nimageTag: '1.25@" + nginx + "'\n"},
+		{why: "values with a name that a tag is put to", file: "values.yaml", text: "image: nginx\nrelease: '1.25'\n", left: []string{"1: nginx: it has no tag, and whoever reads the field may put one to it; write the tag"}},
 		{why: "an operator that knows the version", file: "a.yaml", text: "apiVersion: x/v1\nkind: X\nspec: {image: nginx, version: '1'}\n", left: []string{"3: nginx: it has no tag, and whoever reads the field may put one to it; write the tag"}},
 		{why: "a workflow runs it as it stands", file: "a.yaml", text: "apiVersion: argoproj.io/v1alpha1\nkind: Workflow\nspec: {templates: [{container: {image: nginx}}]}\n", want: "apiVersion: argoproj.io/v1alpha1\nkind: Workflow\nspec: {templates: [{container: {image: nginx:latest@" + latest + "}}]}\n"},
 		{why: "values that share a tag", file: "values.yaml", text: "t: &t v1\na: {image: {repository: nginx, tag: *t}}\nb: {image: {repository: redis, tag: *t}}\n", left: []string{
