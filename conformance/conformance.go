@@ -31,6 +31,8 @@ type Case struct {
 	// Before is the image that the object had before it was updated.
 	Before  string
 	Updated bool
+	// User asks for it: a controller of Kubernetes where "made" is said.
+	User string
 	// Want is the verdict: effects and findings, sorted, "" for allow.
 	Want string
 }
@@ -81,6 +83,10 @@ func Cases() ([]Case, error) {
 			c.Want = ""
 		}
 		what, before, updated := strings.Cut(cells[1], " updated from ")
+		c.User = "anna"
+		if rest, ok := strings.CutSuffix(what, " made"); ok {
+			what, c.User = rest, "system:serviceaccount:kube-system:replicaset-controller"
+		}
 		c.Before, c.Updated = short.Replace(before), updated
 		what, owner, owned := strings.Cut(what, " of ")
 		c.Kind, c.Name, _ = strings.Cut(what, "/")

@@ -45,7 +45,7 @@ func falcoRules(t *testing.T, name string, catalog *falco.Catalog) (*falco.Rules
 // none: nothing starts from a volume, nor from what is no reference.
 func start(c *conformance.Case) (*event.Start, bool) {
 	_, err := image.Parse(c.Image)
-	if err != nil || c.Kind != "Pod" || c.Updated || c.Container == "volume" {
+	if err != nil || c.Kind != "Pod" || c.Updated || c.User != "anna" || c.Container == "volume" {
 		return nil, false
 	}
 	kind, name, _ := strings.Cut(c.Owner, "/")

@@ -11,6 +11,7 @@ import (
 	"github.com/open-policy-agent/gatekeeper/v3/pkg/target"
 	"github.com/open-policy-agent/gatekeeper/v3/pkg/util"
 	admissionv1 "k8s.io/api/admission/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
@@ -106,6 +107,7 @@ func review(t *testing.T, c *conformance.Case) *target.AugmentedReview {
 	kind := o.GroupVersionKind()
 	request := &admissionv1.AdmissionRequest{
 		Kind: metav1.GroupVersionKind(kind), Namespace: c.Namespace, Name: o.GetName(), Operation: admissionv1.Create, Object: raw(object),
+		UserInfo: authenticationv1.UserInfo{Username: c.User},
 	}
 	if before != nil {
 		request.Operation, request.OldObject = admissionv1.Update, raw(before)

@@ -86,7 +86,7 @@ func askAbout(t testing.TB, policies []celPolicy, params runtime.Object, c *conf
 	}
 	kind := o.GroupVersionKind()
 	resource := kind.GroupVersion().WithResource(strings.ToLower(kind.Kind) + "s")
-	attributes := admission.NewAttributesRecord(o, old, kind, c.Namespace, o.GetName(), resource, "", operation, nil, false, &user.DefaultInfo{Name: "anna"})
+	attributes := admission.NewAttributesRecord(o, old, kind, c.Namespace, o.GetName(), resource, "", operation, nil, false, &user.DefaultInfo{Name: c.User})
 	versioned, err := admission.NewVersionedAttributes(attributes, kind, admission.NewObjectInterfacesFromScheme(runtime.NewScheme()))
 	if err != nil {
 		t.Fatal(err)

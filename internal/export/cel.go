@@ -59,7 +59,7 @@ func (m *model) celVariables(effect policy.Effect, d celDialect) []entry {
 		// runs already must go on.
 		{"before", `oldObject == null ? [] : [oldObject].map(o, ` +
 			fmt.Sprintf(celSpec, "o") + `).map(s, ` + fmt.Sprintf(celContainers, "s") + `)[0].map(c, c.kind + ' ' + c.image)`},
-		{"containers", `!(variables.scope in ` + celTexts(m.scopesOf(effect)) + `) ? [] : (` + fmt.Sprintf(celContainers, "variables.spec") + `)
+		{"containers", `!(variables.scope in ` + celTexts(m.scopesOf(effect)) + `)` + m.celMade(effect) + ` ? [] : (` + fmt.Sprintf(celContainers, "variables.spec") + `)
 .filter(c, !((c.kind + ' ' + c.image) in variables.before))`},
 		{"named", `variables.containers.map(c, {'kind': c.kind, 'name': c.name, 'image': c.image,
   'base': c.image.matches(` + celRegex(t.Reference) + `)
@@ -96,6 +96,15 @@ func (m *model) celVariables(effect policy.Effect, d celDialect) []entry {
 		}
 	}
 	return append(vars, entry{"faults", strings.Join(faults, "\n+ ")})
+}
+
+// celMade is the rest of a condition: or a controller makes the object.
+func (m *model) celMade(effect policy.Effect) string {
+	if !m.sparesMade(effect) {
+		return ""
+	}
+	return `
+  || (dyn(request) != null && request.operation == 'CREATE' && request.userInfo.username in ` + celTexts(controllers) + `)`
 }
 
 // celWorkloads are the names by which exceptions know an object: as far as

@@ -164,6 +164,26 @@ func newModel(p *policy.Policy, now time.Time) (*model, error) {
 	return m, nil
 }
 
+// controllers are the users of Kubernetes' own controllers. What they make from
+// a template was decided with the template, and a pod that is denied when it
+// moves to another node would be an outage: so they are not denied, unless the
+// policy wants it, as in Tagwarden's own admission.
+var controllers = []string{
+	"system:kube-controller-manager",
+	"system:serviceaccount:kube-system:cronjob-controller",
+	"system:serviceaccount:kube-system:daemon-set-controller",
+	"system:serviceaccount:kube-system:deployment-controller",
+	"system:serviceaccount:kube-system:job-controller",
+	"system:serviceaccount:kube-system:replicaset-controller",
+	"system:serviceaccount:kube-system:replication-controller",
+	"system:serviceaccount:kube-system:statefulset-controller",
+}
+
+// sparesMade reports whether an effect spares what controllers make.
+func (m *model) sparesMade(effect policy.Effect) bool {
+	return effect == policy.Deny && !m.policy.Admission().DenyMade
+}
+
 // hygiene reports whether a finding is about how an image is named, so that
 // debugging and the platform are excused.
 func hygiene(id finding.ID) bool { return id == finding.F01 || id == finding.TW02 }
@@ -209,6 +229,9 @@ func (m *model) used(effect policy.Effect) bool { return len(m.scopesOf(effect))
 // notes are what no engine does.
 func (m *model) notes() []string {
 	var notes []string
+	if m.sparesMade(policy.Deny) && m.used(policy.Deny) {
+		notes = append(notes, "admission: what Kubernetes' own controllers make from a template is not denied, since that was decided with the template; nor is it warned about")
+	}
 	if m.ruleExceptions > 0 {
 		notes = append(notes, fmt.Sprintf("%s about Falco rules, not findings, and not here", count(m.ruleExceptions, "exception is", "exceptions are")))
 	}

@@ -82,6 +82,7 @@ func (m *model) template() object {
 						{"infrastructureImages", text},
 						{"allowedRegistries", text},
 						{"ephemeralContainers", text},
+						{"spared", texts},
 						{"classes", opens},
 						{"exceptions", opens},
 						{"effects", object{{"type", "object"}, {"additionalProperties", object{
@@ -148,6 +149,9 @@ func (m *model) parameters(effect policy.Effect) object {
 		ephemeral = "alert"
 	}
 	o = append(o, entry{"ephemeralContainers", ephemeral})
+	if m.sparesMade(effect) {
+		o = append(o, entry{"spared", controllers})
+	}
 	if len(m.classes) > 0 {
 		var classes []any
 		for _, c := range m.classes {
