@@ -311,7 +311,7 @@ func Decide(items []Item) Decision {
 		w.words = append(w.words, words)
 	}
 	w.walk(make([]Word, 0, len(w.names)))
-	var d Decision
+	d := Decision{Rules: []string{}, Reasons: []string{}}
 	distinct := map[outcome]bool{}
 	for _, o := range w.outcomes {
 		distinct[o] = true
