@@ -57,7 +57,7 @@ func (m *model) celVariables(effect policy.Effect, d celDialect) []entry {
 		{"spec", fmt.Sprintf(celSpec, "object")},
 		// What was there before is not asked for now: scaling and labelling what
 		// runs already must go on.
-		{"before", `oldObject == null ? [] : [oldObject].map(o, ` +
+		{"before", `dyn(oldObject) == null || !has(dyn(oldObject).kind) ? [] : [dyn(oldObject)].map(o, ` +
 			fmt.Sprintf(celSpec, "o") + `).map(s, ` + fmt.Sprintf(celContainers, "s") + `)[0].map(c, c.kind + ' ' + c.image)`},
 		{"containers", `!(variables.scope in ` + celTexts(m.scopesOf(effect)) + `)` + m.celMade(effect) + ` ? [] : (` + fmt.Sprintf(celContainers, "variables.spec") + `)
 .filter(c, !((c.kind + ' ' + c.image) in variables.before))`},
@@ -98,13 +98,15 @@ func (m *model) celVariables(effect policy.Effect, d celDialect) []entry {
 	return append(vars, entry{"faults", strings.Join(faults, "\n+ ")})
 }
 
-// celMade is the rest of a condition: or a controller makes the object.
+// celMade is the rest of a condition: or a controller makes the object. Kyverno's
+// background scans have no user.
 func (m *model) celMade(effect policy.Effect) string {
 	if !m.sparesMade(effect) {
 		return ""
 	}
 	return `
-  || (dyn(request) != null && request.operation == 'CREATE' && request.userInfo.username in ` + celTexts(controllers) + `)`
+  || (dyn(request) != null && dyn(request).?operation.orValue('') == 'CREATE'
+    && dyn(request).?userInfo.?username.orValue('') in ` + celTexts(controllers) + `)`
 }
 
 // celWorkloads are the names by which exceptions know an object: as far as

@@ -229,9 +229,6 @@ func (m *model) used(effect policy.Effect) bool { return len(m.scopesOf(effect))
 // notes are what no engine does.
 func (m *model) notes() []string {
 	var notes []string
-	if m.sparesMade(policy.Deny) && m.used(policy.Deny) {
-		notes = append(notes, "admission: what Kubernetes' own controllers make from a template is not denied, since that was decided with the template; nor is it warned about")
-	}
 	if m.ruleExceptions > 0 {
 		notes = append(notes, fmt.Sprintf("%s about Falco rules, not findings, and not here", count(m.ruleExceptions, "exception is", "exceptions are")))
 	}
@@ -239,6 +236,21 @@ func (m *model) notes() []string {
 		notes = append(notes, fmt.Sprintf("%s left out", count(m.outdated, "exception that has expired is", "exceptions that have expired are")))
 	}
 	return notes
+}
+
+// admissionNotes are what no policy for admission does, before those of no
+// engine.
+func (m *model) admissionNotes() []string {
+	notes := []string{
+		"of a pod's controllers only the one that owns it is known, and the Deployment or CronJob behind it by its name: an exception for the owner " +
+			"of that, such as an operator's own kind, does not hold",
+		"custom resources with images, such as those of Tekton and Argo, are not looked at; the pods that they lead to are",
+		"alerts on what runs already, drift and signatures (TW-03 to TW-08) are beyond admission",
+	}
+	if m.sparesMade(policy.Deny) && m.used(policy.Deny) {
+		notes = append(notes, "what Kubernetes' own controllers make from a template is not denied, since that was decided with the template; nor is it warned about")
+	}
+	return append(notes, m.notes()...)
 }
 
 // expiries is the note of an engine that has no clock.

@@ -19,11 +19,8 @@ func gatekeeper(m *model) (Output, error) {
 	notes := append([]string{
 		"the constraints are of a kind that the template makes: apply the template first and wait a moment",
 		"audit is Gatekeeper's dryrun: the audit counts what runs already, too",
-		"custom resources with images are not looked at; the pods that they lead to are",
 		"ephemeral containers are seen where Gatekeeper's webhook is asked about pods/ephemeralcontainers",
-		"of a pod's controllers only the one that owns it is known, and the Deployment or CronJob behind it by its name",
-		"drift and signatures (TW-03 to TW-08) are beyond this policy",
-	}, m.notes()...)
+	}, m.admissionNotes()...)
 	if m.policy.UsesLabels() {
 		notes = append(notes, "labels of namespaces are known from Gatekeeper's cache, for which there is a SyncSet beside the template; without it no label selects")
 	}

@@ -6,11 +6,7 @@ import "github.com/tagwarden/tagwarden/internal/policy"
 // Kyverno has since 1.11, and ValidatingPolicies (policies.kyverno.io/v1, since
 // 1.17). Both say the same: apply one of the files.
 func kyverno(m *model) (Output, error) {
-	common := append([]string{
-		"of a pod's controllers only the one that owns it is known, and the Deployment or CronJob behind it by its name",
-		"custom resources with images are not looked at; the pods that they lead to are",
-		"drift and signatures (TW-03 to TW-08) are beyond this policy",
-	}, m.notes()...)
+	common := m.admissionNotes()
 	notesOld := common
 	if len(m.exceptions) > 0 {
 		notesOld = append([]string{

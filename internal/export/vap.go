@@ -52,12 +52,8 @@ func vap(m *model) (Output, error) {
 	notes := append([]string{
 		"lists are regular expressions in the ConfigMap tagwarden/tagwarden-policy; without it nothing is denied, so guard it as you guard the policies",
 		"kube-system is never denied anything, so that a wrong list cannot stop the cluster",
-		"of a pod's controllers only the one that owns it is known, and the Deployment or CronJob behind it by its name: an exception for the owner " +
-			"of that, such as an operator's own kind, does not hold",
-		"custom resources with images, such as those of Tekton and Argo, are not looked at; their pods are",
 		"an object that costs more than CEL's budget, which is more than a hundred containers with the longest names, is refused where images are denied, and passes elsewhere",
-		"alerts on what runs already, drift and signatures (TW-03 to TW-08) are beyond admission",
-	}, m.notes()...)
+	}, m.admissionNotes()...)
 	if m.policy.UsesLabels() {
 		notes = append(notes, "the labels of a namespace count as they are when an object is admitted")
 	}
