@@ -120,8 +120,12 @@ func resolveAll(ctx context.Context, asks resolving, refs map[string]image.Refer
 	var all errgroup.Group
 	all.SetLimit(previewAtOnce)
 	for i, name := range names {
+		asks := asks
+		asks.of = sample[name]
 		all.Go(func() error {
-			got[i], errs[i] = asks.For(sample[name]).Resolve(ctx, refs[name])
+			// One tag can be written in several ways.
+			resolved, err := asks.ResolveWithin(asks.as(ctx), refs[name], sameAnswer)
+			got[i], errs[i] = resolved.Digest, err
 			return nil
 		})
 	}
