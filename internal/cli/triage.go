@@ -146,7 +146,7 @@ func (f *triageFlags) run(ctx context.Context, env Env, subject string) (err err
 	if f.node != "" {
 		g.Images = containerd.New(containerd.Config{Address: f.node, Namespace: f.nodeNS, Log: newLog(con)}).Images
 	}
-	cluster, err := f.look(env, con, g)
+	cluster, err := f.look(env, con, g, subject)
 	if err != nil {
 		return err
 	}
@@ -203,7 +203,7 @@ func (f *triageFlags) check(subject string, env Env) error {
 }
 
 // look opens what says what runs now. The cluster is nil where there is none.
-func (f *triageFlags) look(env Env, con *console, g *evidence.Gatherer) (*kube.Source, error) {
+func (f *triageFlags) look(env Env, con *console, g *evidence.Gatherer, subject string) (*kube.Source, error) {
 	if len(f.from) > 0 {
 		d := dump(env, f.from, f.cluster)
 		g.Look, g.Whole = func(string) (engine.Source, error) { return d, nil }, true
@@ -212,10 +212,11 @@ func (f *triageFlags) look(env Env, con *console, g *evidence.Gatherer) (*kube.S
 	config := kube.Config{Kubeconfig: f.kubeconfig, Context: f.context, Cluster: f.cluster, Log: newLog(con)}
 	src, err := kube.New(config)
 	if err != nil {
-		if *f.store == "" || f.kubeconfig != "" || f.context != "" || len(f.apply) > 0 {
-			return nil, err
+		// The history is enough, or what an alert itself says.
+		if *f.store == "" && subject != "-" || f.kubeconfig != "" || f.context != "" || len(f.apply) > 0 {
+			return nil, fmt.Errorf("%w; or saved answers with --from, or a history with --store", err)
 		}
-		return nil, nil //nolint:nilnil // the history is enough
+		return nil, nil //nolint:nilnil // no cluster is one of the answers
 	}
 	if g.Cluster == "" {
 		g.Cluster = src.Cluster()

@@ -30,6 +30,7 @@ const (
 	byKubelet  = "kubelet event"
 	byHistory  = "history"
 	byRegistry = "registry"
+	byFalco    = "Falco"
 )
 
 // maxPushes is how many pushes of a tag are looked at.

@@ -88,6 +88,22 @@ type Falco struct {
 	Repository, Tag, Digest string
 }
 
+// start is what an alert says of the start that it is about. What Falco calls the
+// image is the runtime's name for it, not what was asked for.
+func (f *Falco) start(q *Question) *event.Start {
+	s := &event.Start{
+		Time: f.Time, Source: byFalco, Existing: true, Namespace: q.Namespace, Pod: q.Pod, Container: q.Container, ContainerID: q.ContainerID,
+		Image: f.Repository, Digest: f.Digest, DigestOf: f.Repository,
+	}
+	if f.Tag != "" {
+		s.Image += ":" + f.Tag
+	}
+	if f.Digest == "" {
+		s.DigestOf = ""
+	}
+	return s
+}
+
 // ErrNothing means that nothing is known that a question is about.
 var ErrNothing = errors.New("nothing is known to run, or to have run, that this is about")
 
@@ -113,11 +129,13 @@ func (g *Gatherer) Gather(ctx context.Context, q Question) ([]triage.Report, err
 		}
 		chosen, seen.starts = then, append(seen.starts, then...)
 	}
+	if len(chosen) == 0 && q.Falco != nil {
+		// The alert is all that is left of it.
+		chosen = []*event.Start{q.Falco.start(&q)}
+		failed = cmp.Or(failed, ErrNothing)
+	}
 	if len(chosen) == 0 {
-		if failed != nil {
-			return nil, failed
-		}
-		return nil, ErrNothing
+		return nil, cmp.Or(failed, ErrNothing)
 	}
 	groups := group(chosen)
 	if len(groups) > maxContainers {
@@ -203,8 +221,13 @@ func (g *Gatherer) look(ctx context.Context, namespace string) (*view, error) {
 
 var errLate = errors.New("no answer in time; give it more with --timeout")
 
+var errNobody = errors.New("no cluster was asked, and there is no history; give --kubeconfig, --from or --store")
+
 // remembered is what runs by the history.
 func (g *Gatherer) remembered(ctx context.Context, namespace string, v *view) error {
+	if g.History == nil {
+		return errNobody
+	}
 	stats, err := g.History.Stats(ctx)
 	if err != nil {
 		return err

@@ -37,8 +37,11 @@ func (c *container) items() []triage.Item {
 
 // source is who says what runs.
 func (c *container) source() string {
-	if c.start.Source == fromHistory {
+	switch c.start.Source {
+	case fromHistory:
 		return byHistory
+	case byFalco:
+		return byFalco
 	}
 	return byCluster
 }
@@ -57,12 +60,12 @@ func (c *container) reason() []triage.Item {
 	if f == nil {
 		return all
 	}
-	all = append(all, triage.Item{Name: triage.Alert, Value: f.Rule + ": " + f.Output, Time: f.Time, Source: "Falco"})
+	all = append(all, triage.Item{Name: triage.Alert, Value: f.Rule + ": " + f.Output, Time: f.Time, Source: byFalco})
 	says := f.Repository
 	if f.Tag != "" {
 		says += ":" + f.Tag
 	}
-	item := triage.Item{Name: triage.Falco, Value: says, Source: "Falco"}
+	item := triage.Item{Name: triage.Falco, Value: says, Source: byFalco}
 	asked, err := image.Parse(says)
 	switch {
 	case says == "":
@@ -406,6 +409,8 @@ func (c *container) digest() triage.Item {
 		return i
 	}
 	switch {
+	case c.start.Source == byFalco:
+		return missing(triage.Digest, "Falco says "+cmp.Or(c.start.Digest, "nothing of it")+", and nothing else is known of the container")
 	case !c.judgedAt && c.judged.failed != nil:
 		return missing(triage.Digest, oneLine(c.judged.failed))
 	case !c.judgedAt:
