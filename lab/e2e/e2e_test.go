@@ -3,6 +3,7 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -47,6 +48,7 @@ func TestScenarios(t *testing.T) {
 	t.Run("scan", func(t *testing.T) { scanCluster(t, on, tagwarden) })
 	t.Run("export", func(t *testing.T) { exportedPolicy(t, on, tagwarden) })
 	t.Run("triage-apply", func(t *testing.T) { triageApply(t, on, w) })
+	t.Run("pin", func(t *testing.T) { pinToWhatRan(t, on, tagwarden, w.Store("kube")) })
 	w.Stop(t.Context())
 
 	// The pods of the attack run still. Watchers that come late must judge
@@ -127,6 +129,107 @@ func drift(t *testing.T, on *scenario.Stage, tagwarden string) {
 	}
 	if len(got.Undecided) > 0 {
 		t.Errorf("not decided: %v", got.Undecided)
+	}
+}
+
+// pinToWhatRan plays the silent replacement once more, pins the manifest of the
+// deployment to what ran before, and applies it: its pods, of which one runs the
+// attacker's bytes, come back with the good ones.
+func pinToWhatRan(t *testing.T, on *scenario.Stage, tagwarden, store string) {
+	t.Helper()
+	const ns, image = "pin-to-what-ran", "lab/pin-to-what-ran:latest"
+	attack, err := scenario.Find("silent-replacement")
+	if err != nil {
+		t.Fatal(err)
+	}
+	attack.Name = ns
+	if _, err := on.PlayDrift(t.Context(), attack); err != nil {
+		t.Fatal(err)
+	}
+	// The watcher writes what it has seen in a moment.
+	for range 100 {
+		text, err := exec.CommandContext(t.Context(), tagwarden, "history", ns+"/deploy/api", "--store", store, "-o", "json").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		var kept struct{ Intervals []struct{ Digest string } }
+		if err := json.Unmarshal(text, &kept); err != nil {
+			t.Fatal(err)
+		}
+		if len(kept.Intervals) == 2 {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	runs := map[string]bool{}
+	pods, err := on.Kube.Pods(t.Context(), ns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range pods {
+		_, digest, _ := strings.Cut(p.Status.ContainerStatuses[0].ImageID, "@")
+		runs[digest] = true
+	}
+	if len(pods) != 2 || len(runs) != 2 {
+		t.Fatalf("%d pods run %v, want two with different bytes", len(pods), runs)
+	}
+	evil, err := on.Digest(t.Context(), image)
+	if err != nil || !runs[evil] {
+		t.Fatalf("the tag leads to %s, %v; want one of %v", evil, err, runs)
+	}
+
+	file := filepath.Join(t.TempDir(), "deploy.yaml")
+	manifest := "# The shop's API.\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: api, namespace: " + ns + "}\nspec:\n" +
+		"  template:\n    spec:\n      containers:\n      - name: api\n        image: %s # by hand\n"
+	if err := os.WriteFile(file, []byte(fmt.Sprintf(manifest, image)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	pin := func(args ...string) string {
+		args = append([]string{"pin", file, "--registry-map", "docker.io=" + on.State.Registry()}, args...)
+		cmd := exec.CommandContext(t.Context(), tagwarden, args...)
+		var said strings.Builder
+		cmd.Stdout, cmd.Stderr = &said, &said
+		if err := cmd.Run(); err != nil {
+			t.Fatalf("%s: %v\n%s", args, err, said.String())
+		}
+		return said.String()
+	}
+	// What runs now is two digests, and nobody knows which one is meant.
+	cmd := exec.CommandContext(t.Context(), tagwarden, "pin", file, "--from-cluster", "--kubeconfig", on.State.Kubeconfig(), "-n", ns)
+	if said, err := cmd.Output(); cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != 3 || !strings.Contains(string(said), "its pods run 2 different digests") {
+		t.Errorf("from the cluster: %v\n%s", err, said)
+	}
+	// Whoever asks the registry gets what the attacker pushed.
+	if said := pin(); !strings.Contains(said, image+"@"+evil) {
+		t.Errorf("the registry's digest: %s", said)
+	}
+	said := pin("--from-history", "--store", store, "--write")
+	if !strings.Contains(said, "TW-03: the tag leads to "+evil+" now") {
+		t.Errorf("no warning that the tag was moved: %s", said)
+	}
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	delete(runs, evil)
+	good := ""
+	for digest := range runs {
+		good = image + "@" + digest
+	}
+	if want := fmt.Sprintf(manifest, good); string(text) != want {
+		t.Fatalf("the manifest is\n%s\nwant\n%s", text, want)
+	}
+	if err := on.Apply(t.Context(), ns, good); err != nil {
+		t.Fatal(err)
+	}
+	pods, err = on.Kube.Pods(t.Context(), ns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range pods {
+		if id := p.Status.ContainerStatuses[0].ImageID; !strings.HasSuffix(id, strings.TrimPrefix(good, image)) {
+			t.Errorf("pod %s runs %s, want %s", p.Metadata.Name, id, good)
+		}
 	}
 }
 

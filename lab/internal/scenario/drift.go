@@ -113,6 +113,17 @@ func (on *Stage) replace(ctx context.Context, ns string, pod kube.Pod, replicas 
 	return nil
 }
 
+// Apply gives the deployment of a scenario an image, and waits until its two pods
+// run it.
+func (on *Stage) Apply(ctx context.Context, ns, image string) error {
+	return on.setImage(ctx, ns, image, 2)
+}
+
+// Digest is what the registry says that a tag is now.
+func (on *Stage) Digest(ctx context.Context, image string) (string, error) {
+	return on.digest(ctx, image)
+}
+
 // setImage deploys another image.
 func (on *Stage) setImage(ctx context.Context, ns, image string, replicas int) error {
 	fmt.Fprintf(on.Out, "$ kubectl -n %s set image deployment/%s %s=%s\n", ns, api, api, image)
