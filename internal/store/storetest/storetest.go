@@ -685,13 +685,13 @@ func testSeen(t *testing.T, open opener) {
 		t.Errorf("of many revisions got %d, first %+v", len(got), got[:2])
 	}
 	// One that comes back is found by its name.
-	for revision, want := range map[string]string{"over": "old over ", "old": "old ", "never": "old "} {
+	for revision, want := range map[string]string{"over": "old over", "old": "old", "never": "old"} {
 		got, err = s.SeenIn(t.Context(), history.SubjectOf(e), revision)
-		names := ""
+		var names []string
 		for _, seen := range got {
-			names += seen.Revision + " "
+			names = append(names, seen.Revision)
 		}
-		if err != nil || names != want {
+		if err != nil || strings.Join(names, " ") != want {
 			t.Errorf("in revision %s: got %q (%v), want %q", revision, names, err, want)
 		}
 	}
