@@ -2,11 +2,13 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/tagwarden/tagwarden/image"
 	"github.com/tagwarden/tagwarden/internal/engine"
@@ -20,18 +22,22 @@ import (
 type registryFlags struct {
 	mirrors   []string
 	plainHTTP []string
+	secrets   []string
+	all       *pflag.FlagSet
 }
 
 func addRegistryFlags(cmd *cobra.Command) *registryFlags {
-	var f registryFlags
 	flags := cmd.Flags()
+	f := registryFlags{all: flags}
 	flags.StringArrayVar(&f.mirrors, "registry-map", nil, "ask another host instead of a registry, as `FROM=TO`: docker.io=mirror.example:5000/hub (may repeat)")
 	flags.StringArrayVar(&f.plainHTTP, "plain-http", nil, "`host` that does not speak TLS; loopback addresses need no flag (may repeat)")
+	flags.StringArrayVar(&f.secrets, "pull-secret", nil, "log in to registries with this pull secret of the cluster, as `NAMESPACE/NAME` (may repeat)")
 	return &f
 }
 
 // client makes the one registry client of the process. Credentials are those of
-// docker and podman, and of their credential helpers.
+// pods where they are asked for, of --pull-secret, and of docker and podman with
+// their credential helpers.
 func (f *registryFlags) client(log *slog.Logger, cache registry.Cache) (*registry.Client, error) {
 	mirrors := map[string]string{}
 	for _, m := range f.mirrors {
@@ -41,14 +47,54 @@ func (f *registryFlags) client(log *slog.Logger, cache registry.Cache) (*registr
 		}
 		mirrors[from] = to
 	}
+	keychains := []registry.Keychain{registry.FromContext}
+	for _, name := range f.secrets {
+		k, err := f.pullSecret(name, log)
+		if err != nil {
+			return nil, err
+		}
+		keychains = append(keychains, k)
+	}
+	keychains = append(keychains, registry.Files(registry.DefaultFiles(os.Getenv)...))
 	client, err := registry.New(registry.Config{
 		Mirrors: mirrors, PlainHTTP: f.plainHTTP, Log: log, Cache: cache, UserAgent: "tagwarden/" + version.Get().Version,
-		Keychain: registry.Chain(registry.FromContext, registry.Files(registry.DefaultFiles(os.Getenv)...)),
+		Keychain: registry.Chain(keychains...),
 	})
 	if err != nil {
 		return nil, usage("%w", err)
 	}
 	return client, nil
+}
+
+// pullSecret is a pull secret of the cluster that the command is about, or else of
+// the default kubeconfig. It is read when a registry wants to know who asks.
+func (f *registryFlags) pullSecret(name string, log *slog.Logger) (registry.Keychain, error) {
+	namespace, secret, ok := strings.Cut(name, "/")
+	if !ok || namespace == "" || secret == "" || strings.Contains(secret, "/") {
+		return nil, usage("--pull-secret %s: want NAMESPACE/NAME", name)
+	}
+	config := kube.Config{Log: log}
+	if flag := f.all.Lookup("kubeconfig"); flag != nil {
+		config.Kubeconfig = flag.Value.String()
+	}
+	if flag := f.all.Lookup("context"); flag != nil {
+		config.Context = flag.Value.String()
+	}
+	cluster, err := kube.New(config)
+	if err != nil {
+		return nil, fmt.Errorf("--pull-secret %s: %w", name, err)
+	}
+	return func(ctx context.Context, host, repository string) (registry.Credential, error) {
+		got, err := cluster.PullSecrets(ctx, namespace, []string{secret})
+		if err != nil {
+			return registry.Credential{}, err
+		}
+		k, err := registry.FromSecret(got[0].Type, got[0].Data)
+		if err != nil {
+			return registry.Credential{}, fmt.Errorf("pull secret %s: %w", name, err)
+		}
+		return k(ctx, host, repository)
+	}, nil
 }
 
 // resolving is what the engine asks of a registry client.
