@@ -101,12 +101,16 @@ func newRoot(env Env) *cobra.Command {
 		Use:   "tagwarden",
 		Short: "Tell whether what runs in Kubernetes is still what was deployed",
 		Long: `Tagwarden sees every container start, says which ones run from a mutable
-image tag, and alerts in Falco's format.
+image tag, and alerts in Falco's format. It tells when the bytes behind a tag
+changed without a deployment, pins references to digests, and keeps mutable
+ones out.
 
 Results go to stdout, everything else to stderr. Exit status: 0 nothing found,
 1 findings at or above --fail-on, 2 wrong usage, 3 the work, or a part of it,
 could not be done.`,
 		Example: `  tagwarden demo                      # a recorded attack, caught, in five seconds
+  tagwarden scan                      # mutable references in the files here
+  tagwarden pin . --diff              # their digests, as a patch
   tagwarden watch                     # container starts of the current cluster
   tagwarden triage shop/deploy/api    # what does an alert mean?
   tagwarden image classify nginx:1.25 # is this reference mutable, and why?
