@@ -151,6 +151,8 @@ var listening = regexp.MustCompile(`listening on (127\.0\.0\.1:[0-9]+)`)
 // pushImage pushes an image of no layers, and returns its digest.
 func pushImage(t *testing.T, base, repository, tag, user, password string) (digest string) {
 	t.Helper()
+	// A server of another test that ends closes connections of the shared one.
+	transport := &http.Transport{DisableKeepAlives: true}
 	send := func(method, url, contentType string, body []byte, want int) http.Header {
 		t.Helper()
 		req, err := http.NewRequest(method, url, bytes.NewReader(body))
@@ -162,7 +164,7 @@ func pushImage(t *testing.T, base, repository, tag, user, password string) (dige
 		if contentType != "" {
 			req.Header.Set("Content-Type", contentType)
 		}
-		resp, err := http.DefaultTransport.RoundTrip(req)
+		resp, err := transport.RoundTrip(req)
 		if err != nil {
 			t.Fatal(err)
 		}
