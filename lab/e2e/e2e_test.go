@@ -199,6 +199,8 @@ func pinToWhatRan(t *testing.T, on *scenario.Stage, tagwarden, store string) {
 	if said, err := cmd.Output(); cmd.ProcessState == nil || cmd.ProcessState.ExitCode() != 3 || !strings.Contains(string(said), "its pods run 2 different digests") {
 		t.Errorf("from the cluster: %v\n%s", err, said)
 	}
+	// Where all pods run the same, it is that.
+	pinOneDigest(t, on, tagwarden)
 	// Whoever asks the registry gets what the attacker pushed.
 	if said := pin(); !strings.Contains(said, image+"@"+evil) {
 		t.Errorf("the registry's digest: %s", said)
@@ -230,6 +232,36 @@ func pinToWhatRan(t *testing.T, on *scenario.Stage, tagwarden, store string) {
 		if id := p.Status.ContainerStatuses[0].ImageID; !strings.HasSuffix(id, strings.TrimPrefix(good, image)) {
 			t.Errorf("pod %s runs %s, want %s", p.Metadata.Name, id, good)
 		}
+	}
+}
+
+// pinOneDigest pins the pod of the attack that has a fixed tag to what it runs.
+func pinOneDigest(t *testing.T, on *scenario.Stage, tagwarden string) {
+	t.Helper()
+	const ns, name, image = "default", "lab010c", "nginx:1.25.3"
+	pods, err := on.Kube.Pods(t.Context(), ns)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := ""
+	for _, p := range pods {
+		if p.Metadata.Name == name {
+			_, digest, _ := strings.Cut(p.Status.ContainerStatuses[0].ImageID, "@")
+			want = image + "@" + digest
+		}
+	}
+	file := filepath.Join(t.TempDir(), "pod.yaml")
+	manifest := "apiVersion: v1\nkind: Pod\nmetadata: {name: lab010c}\nspec: {containers: [{name: lab010c, image: '%s'}]}\n"
+	if err := os.WriteFile(file, []byte(fmt.Sprintf(manifest, image)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	said, err := exec.CommandContext(t.Context(), tagwarden, "pin", file, "--write", "--from-cluster", "--kubeconfig", on.State.Kubeconfig(), "-n", ns,
+		"--registry-map", "docker.io="+on.State.Registry()).CombinedOutput()
+	if err != nil {
+		t.Fatalf("from the cluster: %v\n%s", err, said)
+	}
+	if text, err := os.ReadFile(file); err != nil || string(text) != fmt.Sprintf(manifest, want) {
+		t.Errorf("from the cluster the pod is\n%s(%v) want %s", text, err, want)
 	}
 }
 
