@@ -22,7 +22,7 @@ var layers = [][]string{
 	{"image", "falco", "internal/finding", "internal/lines", "internal/when", "internal/version"},
 	{"internal/policy", "internal/event", "internal/jsonevent", "internal/lockfile", "internal/kubeconfig"},
 	{"internal/history", "internal/workload"},
-	{"internal/drift", "internal/triage", "internal/manifest", "internal/render", "internal/source/kube", "internal/source/falcoalert", "internal/source/containerd", "internal/source/replay", "internal/registry", "internal/registry/registrytest", "internal/pushes", "internal/store", "rules"},
+	{"internal/drift", "internal/triage", "internal/manifest", "internal/render", "internal/source/kube", "internal/source/falcoalert", "internal/source/containerd", "internal/source/replay", "internal/registry", "internal/registry/registrytest", "internal/admission/admissiontest", "internal/pushes", "internal/store", "rules"},
 	{"internal/imagediff"},
 	{"internal/engine", "internal/export", "internal/scan", "internal/pin", "internal/admission", "internal/cluster", "internal/store/storetest"},
 	{"internal/evidence"},

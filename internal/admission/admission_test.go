@@ -561,6 +561,41 @@ func TestHTTP(t *testing.T) {
 	}
 }
 
+// What a review took is counted by how long that was, the registry's part
+// included.
+func TestReviewSeconds(t *testing.T) {
+	t.Parallel()
+	clock := today
+	r := reviewer(t, "")
+	r.Now = func() time.Time { return clock }
+	took := []time.Duration{3 * time.Millisecond, 5 * time.Millisecond, 6 * time.Second}
+	for _, d := range took {
+		r.Resolve = func(context.Context, image.Reference, string, []string) (image.Digest, error) {
+			clock = clock.Add(d)
+			return sha, nil
+		}
+		req := httptest.NewRequestWithContext(t.Context(), http.MethodPost, "/mutate",
+			bytes.NewReader(review(t, request(t, admissionv1.Create, pod("shop", "nginx:1.25"), ""))))
+		req.Header.Set("Content-Type", "application/json")
+		r.Handler(func() error { return nil }).ServeHTTP(httptest.NewRecorder(), req)
+	}
+	w := httptest.NewRecorder()
+	r.Handler(func() error { return nil }).ServeHTTP(w, httptest.NewRequestWithContext(t.Context(), http.MethodGet, "/metrics", nil))
+	for _, want := range []string{
+		`tagwarden_admission_review_seconds_bucket{webhook="mutate",le="0.002"} 0`,
+		`tagwarden_admission_review_seconds_bucket{webhook="mutate",le="0.005"} 2`,
+		`tagwarden_admission_review_seconds_bucket{webhook="mutate",le="5"} 2`,
+		`tagwarden_admission_review_seconds_bucket{webhook="mutate",le="+Inf"} 3`,
+		`tagwarden_admission_review_seconds_sum{webhook="mutate"} 6.008`,
+		`tagwarden_admission_review_seconds_count{webhook="mutate"} 3`,
+		`tagwarden_admission_review_seconds_count{webhook="validate"} 0`,
+	} {
+		if !strings.Contains(w.Body.String(), want+"\n") {
+			t.Errorf("metrics lack %s:\n%s", want, w.Body)
+		}
+	}
+}
+
 // spaces never end.
 type spaces struct{}
 

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tagwarden/tagwarden/internal/admission/admissiontest"
 )
 
 // cpu is the processor time of the process or the thread (clock_gettime(2)).
@@ -33,10 +35,13 @@ func BenchmarkReviewCPU(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			runtime.LockOSThread()
 			defer runtime.UnlockOSThread()
-			r := reviewer(b, manyExceptions())
+			r := reviewer(b, admissiontest.Exceptions(100, today))
 			r.Resolve = warm(b)
 			h := r.Handler(func() error { return nil })
-			body := typicalPod(b, args[1], args[2])
+			body, err := admissiontest.Review(args[1], args[2])
+			if err != nil {
+				b.Fatal(err)
+			}
 			in := bytes.NewReader(body)
 			var each []time.Duration
 			all := cpu(b, unix.CLOCK_PROCESS_CPUTIME_ID)

@@ -4,9 +4,11 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/tagwarden/tagwarden/internal/finding"
 	"github.com/tagwarden/tagwarden/internal/policy"
@@ -15,6 +17,7 @@ import (
 // metrics counts what was answered.
 type metrics struct {
 	reviews    [2][2]atomic.Int64 // by webhook and allowed
+	took       [2]histogram       // by webhook
 	pinned     atomic.Int64
 	unresolved atomic.Int64
 	unreviewed atomic.Int64
@@ -45,6 +48,35 @@ func (m *metrics) answered(hook int, allowed bool) {
 	m.reviews[hook][i].Add(1)
 }
 
+// bounds are those of the histograms, in seconds. The webhooks time out at 5.
+var bounds = [...]float64{0.0001, 0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.1, 1, 5}
+
+// A histogram counts durations by the first bound that they don't exceed, and
+// those that exceed all.
+type histogram struct {
+	counts [len(bounds) + 1]atomic.Int64
+	sum    atomic.Int64 // nanoseconds
+}
+
+func (h *histogram) observe(d time.Duration) {
+	i, _ := slices.BinarySearch(bounds[:], d.Seconds())
+	h.counts[i].Add(1)
+	h.sum.Add(int64(d))
+}
+
+func (h *histogram) write(b *strings.Builder, name, label string) {
+	all := int64(0)
+	for i := range h.counts {
+		le := "+Inf"
+		if i < len(bounds) {
+			le = strconv.FormatFloat(bounds[i], 'g', -1, 64)
+		}
+		all += h.counts[i].Load()
+		fmt.Fprintf(b, "%s_bucket{%s,le=%q} %d\n", name, label, le, all)
+	}
+	fmt.Fprintf(b, "%s_sum{%s} %v\n%s_count{%s} %d\n", name, label, time.Duration(h.sum.Load()).Seconds(), name, label, all)
+}
+
 // The webhooks, as metrics name them.
 const (
 	hookValidate = iota
@@ -71,6 +103,10 @@ func (m *metrics) write(w io.Writer, gauges []Gauge) error {
 		for i, allowed := range []string{"false", "true"} {
 			fmt.Fprintf(&b, "tagwarden_admission_reviews_total{webhook=%q,allowed=%q} %d\n", name, allowed, m.reviews[hook][i].Load())
 		}
+	}
+	head("review_seconds", "histogram", "Time from a request to its answer, its body read and the answer written, by webhook.")
+	for hook, name := range hookNames {
+		m.took[hook].write(&b, "tagwarden_admission_review_seconds", fmt.Sprintf("webhook=%q", name))
 	}
 	head("findings_total", "counter", "Findings in reviewed objects, by id and by what the policy made of them.")
 	m.mu.Lock()

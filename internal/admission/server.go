@@ -29,6 +29,8 @@ func (r *Reviewer) Handler(ready func() error, gauges ...Gauge) http.Handler {
 	mux := http.NewServeMux()
 	hook := func(pattern string, n int, review func(context.Context, *admissionv1.AdmissionRequest) *admissionv1.AdmissionResponse) {
 		mux.HandleFunc("POST "+pattern, func(w http.ResponseWriter, req *http.Request) {
+			began := r.Now()
+			defer func() { r.metrics.took[n].observe(r.Now().Sub(began)) }()
 			select {
 			case places <- struct{}{}:
 				defer func() { <-places }()
