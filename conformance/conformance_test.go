@@ -101,7 +101,7 @@ allowedRegistries: ["ghcr.io/**", docker.io]
 
 // written returns the objects that are exported for an engine, in the file of
 // that name.
-func (q *question) written(t *testing.T, engine, file string) []*unstructured.Unstructured {
+func (q *question) written(t testing.TB, engine, file string) []*unstructured.Unstructured {
 	t.Helper()
 	out, err := export.Export(engine, q.policy, q.exported)
 	if err != nil {
@@ -246,7 +246,7 @@ func each(t *testing.T, engine func(*testing.T, *question) func(*conformance.Cas
 }
 
 // into reads fields by their JSON names.
-func into(t *testing.T, from, to any) {
+func into(t testing.TB, from, to any) {
 	t.Helper()
 	b, err := json.Marshal(from)
 	if err == nil {

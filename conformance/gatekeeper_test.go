@@ -27,7 +27,8 @@ func TestGatekeeper(t *testing.T) {
 	each(t, constraints)
 }
 
-func constraints(t *testing.T, q *question) func(*conformance.Case) []string {
+// gatekeeper is its engine with the template and the constraints.
+func gatekeeper(t testing.TB, q *question) *constraint.Client {
 	t.Helper()
 	driver, err := rego.New()
 	if err != nil {
@@ -59,9 +60,15 @@ func constraints(t *testing.T, q *question) func(*conformance.Case) []string {
 			t.Fatal(err)
 		}
 	}
+	return client
+}
+
+func constraints(t *testing.T, q *question) func(*conformance.Case) []string {
+	t.Helper()
+	client := gatekeeper(t, q)
 	return func(c *conformance.Case) []string {
 		// What the SyncSet has Gatekeeper do.
-		if _, err := client.AddData(t.Context(), namespace(c)); err != nil {
+		if _, err := client.AddData(t.Context(), synced(t, c.Namespace)); err != nil {
 			t.Fatal(err)
 		}
 		response, err := client.Review(t.Context(), review(t, c), reviews.EnforcementPoint(util.WebhookEnforcementPoint))
@@ -80,13 +87,21 @@ func constraints(t *testing.T, q *question) func(*conformance.Case) []string {
 	}
 }
 
-func namespace(c *conformance.Case) *unstructured.Unstructured {
-	o := &unstructured.Unstructured{}
-	o.SetAPIVersion("v1")
-	o.SetKind("Namespace")
-	o.SetName(c.Namespace)
-	o.SetLabels(conformance.NamespaceLabels(c.Namespace))
-	return o
+func namespace(name string) *corev1.Namespace {
+	return &corev1.Namespace{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: conformance.NamespaceLabels(name)},
+	}
+}
+
+// synced is a namespace as the SyncSet hands it on.
+func synced(t testing.TB, name string) *unstructured.Unstructured {
+	t.Helper()
+	o, err := runtime.DefaultUnstructuredConverter.ToUnstructured(namespace(name))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &unstructured.Unstructured{Object: o}
 }
 
 // review is a case as Gatekeeper's webhook hands it on.
@@ -113,10 +128,7 @@ func review(t *testing.T, c *conformance.Case) *target.AugmentedReview {
 		request.Operation, request.OldObject = admissionv1.Update, raw(before)
 	}
 	return &target.AugmentedReview{
-		Namespace: &corev1.Namespace{
-			TypeMeta:   metav1.TypeMeta{APIVersion: "v1", Kind: "Namespace"},
-			ObjectMeta: metav1.ObjectMeta{Name: c.Namespace, Labels: conformance.NamespaceLabels(c.Namespace)},
-		},
+		Namespace:        namespace(c.Namespace),
 		AdmissionRequest: request,
 	}
 }

@@ -17,10 +17,13 @@ import (
 // server's library, and so does this test.
 func TestKyvernoClusterPolicy(t *testing.T) {
 	t.Parallel()
-	each(t, clusterPolicies)
+	each(t, func(t *testing.T, q *question) func(*conformance.Case) []string {
+		policies := clusterPolicies(t, q)
+		return func(c *conformance.Case) []string { return ask(t, policies, nil, c) }
+	})
 }
 
-func clusterPolicies(t *testing.T, q *question) func(*conformance.Case) []string {
+func clusterPolicies(t testing.TB, q *question) []celPolicy {
 	t.Helper()
 	var policies []celPolicy
 	for _, o := range q.written(t, "kyverno", "kyverno-clusterpolicy.yaml") {
@@ -52,17 +55,20 @@ func clusterPolicies(t *testing.T, q *question) func(*conformance.Case) []string
 			Variables: rule.CEL.Variables, Validations: rule.CEL.Expressions,
 		}, celEnvironment()))
 	}
-	return func(c *conformance.Case) []string { return ask(t, policies, nil, c) }
+	return policies
 }
 
 // Kyverno's ValidatingPolicies, by the API server's library with the one
 // function of Kyverno's that they use.
 func TestKyvernoValidatingPolicy(t *testing.T) {
 	t.Parallel()
-	each(t, validatingPolicies)
+	each(t, func(t *testing.T, q *question) func(*conformance.Case) []string {
+		policies := validatingPolicies(t, q)
+		return func(c *conformance.Case) []string { return ask(t, policies, nil, c) }
+	})
 }
 
-func validatingPolicies(t *testing.T, q *question) func(*conformance.Case) []string {
+func validatingPolicies(t testing.TB, q *question) []celPolicy {
 	t.Helper()
 	env, err := celEnvironment().Extend(environment.VersionedOptions{
 		IntroducedVersion: version.MajorMinor(1, 0),
@@ -86,5 +92,5 @@ func validatingPolicies(t *testing.T, q *question) func(*conformance.Case) []str
 		into(t, o.Object, &p)
 		policies = append(policies, compile(t, p.Spec.ValidationActions[0], &p.Spec.ValidatingAdmissionPolicySpec, env))
 	}
-	return func(c *conformance.Case) []string { return ask(t, policies, nil, c) }
+	return policies
 }

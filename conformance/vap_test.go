@@ -1,12 +1,13 @@
 package conformance_test
 
 import (
+	"context"
+	"fmt"
 	"strings"
 	"testing"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apiserver/pkg/admission"
@@ -79,6 +80,22 @@ func ask(t testing.TB, policies []celPolicy, params runtime.Object, c *conforman
 
 func askAbout(t testing.TB, policies []celPolicy, params runtime.Object, c *conformance.Case, object, before map[string]any) []string {
 	t.Helper()
+	decisions, err := evaluate(t.Context(), policies, params, object, before, namespace(c.Namespace), c.User)
+	if err != nil {
+		t.Fatalf("%s: %v", c, err)
+	}
+	var said []string
+	for _, d := range decisions {
+		said = append(said, messages(d.effect, d.message)...)
+	}
+	return said
+}
+
+// A decision is what a policy has against an object.
+type decision struct{ effect, message string }
+
+// evaluate does what the API server does with an object that it has decoded.
+func evaluate(ctx context.Context, policies []celPolicy, params runtime.Object, object, before map[string]any, ns *corev1.Namespace, username string) ([]decision, error) {
 	o := &unstructured.Unstructured{Object: object}
 	operation, old := admission.Create, runtime.Object(nil)
 	if before != nil {
@@ -86,25 +103,24 @@ func askAbout(t testing.TB, policies []celPolicy, params runtime.Object, c *conf
 	}
 	kind := o.GroupVersionKind()
 	resource := kind.GroupVersion().WithResource(strings.ToLower(kind.Kind) + "s")
-	attributes := admission.NewAttributesRecord(o, old, kind, c.Namespace, o.GetName(), resource, "", operation, nil, false, &user.DefaultInfo{Name: c.User})
+	attributes := admission.NewAttributesRecord(o, old, kind, ns.Name, o.GetName(), resource, "", operation, nil, false, &user.DefaultInfo{Name: username})
 	versioned, err := admission.NewVersionedAttributes(attributes, kind, admission.NewObjectInterfacesFromScheme(runtime.NewScheme()))
 	if err != nil {
-		t.Fatal(err)
+		return nil, err
 	}
-	namespace := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: c.Namespace, Labels: conformance.NamespaceLabels(c.Namespace)}}
-	var said []string
+	var all []decision
 	for _, p := range policies {
-		result := p.validator.Validate(t.Context(), resource, versioned, params, namespace, celconfig.RuntimeCELCostBudget, nil)
+		result := p.validator.Validate(ctx, resource, versioned, params, ns, celconfig.RuntimeCELCostBudget, nil)
 		for _, d := range result.Decisions {
 			if d.Evaluation == validating.EvalError {
-				t.Fatalf("%s: %s: %s", c, p.effect, d.Message)
+				return nil, fmt.Errorf("%s: %s", p.effect, d.Message)
 			}
 			if d.Action == validating.ActionDeny {
-				said = append(said, messages(p.effect, d.Message)...)
+				all = append(all, decision{p.effect, d.Message})
 			}
 		}
 	}
-	return said
+	return all, nil
 }
 
 // ValidatingAdmissionPolicies, by the API server's own library.
@@ -116,7 +132,7 @@ func TestValidatingAdmissionPolicy(t *testing.T) {
 	})
 }
 
-func admissionPolicies(t *testing.T, q *question) ([]celPolicy, *corev1.ConfigMap) {
+func admissionPolicies(t testing.TB, q *question) ([]celPolicy, *corev1.ConfigMap) {
 	t.Helper()
 	var policies []celPolicy
 	var params *corev1.ConfigMap

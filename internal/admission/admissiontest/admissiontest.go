@@ -88,6 +88,35 @@ func Exceptions(n int, now time.Time) string {
 	return b.String()
 }
 
+// A Case is a policy, a review, and whether the policy allows it.
+type Case struct {
+	Name    string
+	Policy  string // tagwarden.yaml
+	Review  []byte
+	Allowed bool
+}
+
+// Cases are what engines are measured by, at the time now: a pod that is pinned
+// and one with three images to deny, by the default policy and by one with 100
+// exceptions.
+func Cases(now time.Time) ([]Case, error) {
+	good, err := Review("shop", "ghcr.io/acme/web:1.2.3@sha256:"+strings.Repeat("0123456789abcdef", 4))
+	if err != nil {
+		return nil, err
+	}
+	bad, err := Review("production", "nginx:latest")
+	if err != nil {
+		return nil, err
+	}
+	long := Exceptions(100, now)
+	return []Case{
+		{"default/allow", "", good, true},
+		{"default/deny", "", bad, false},
+		{"100-exceptions/allow", long, good, true},
+		{"100-exceptions/deny", long, bad, false},
+	}, nil
+}
+
 // A Hook answers a review, from the bytes of the request to those of the
 // answer.
 type Hook func(ctx context.Context, body []byte) (answer []byte, err error)
