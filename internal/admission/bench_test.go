@@ -13,6 +13,7 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 
 	"github.com/tagwarden/tagwarden/image"
+	"github.com/tagwarden/tagwarden/internal/admission"
 	"github.com/tagwarden/tagwarden/internal/admission/admissiontest"
 	"github.com/tagwarden/tagwarden/internal/registry"
 	"github.com/tagwarden/tagwarden/internal/registry/registrytest"
@@ -20,7 +21,7 @@ import (
 
 // warm resolves through the client that the command uses, from a registry that
 // was asked once.
-func warm(tb testing.TB) func(context.Context, image.Reference, string, []string) (image.Digest, error) {
+func warm(tb testing.TB, r *admission.Reviewer) {
 	tb.Helper()
 	reg := registrytest.New()
 	reg.Image("library/nginx", "1.25.3", "linux", "amd64", "web")
@@ -28,16 +29,20 @@ func warm(tb testing.TB) func(context.Context, image.Reference, string, []string
 	if err != nil {
 		tb.Fatal(err)
 	}
-	return func(ctx context.Context, ref image.Reference, _ string, _ []string) (image.Digest, error) {
+	r.Resolve = func(ctx context.Context, ref image.Reference, _ string, _ []string) (image.Digest, error) {
 		got, err := client.ResolveWithin(ctx, ref, 1<<62)
 		return got.Digest, err
+	}
+	r.Known = func(ref image.Reference) (image.Digest, bool) {
+		got, ok := client.Known(ref, 1<<62)
+		return got.Digest, ok
 	}
 }
 
 func benchmarkHook(b *testing.B, path, policyText, namespace, img string) {
 	b.Helper()
 	r := reviewer(b, policyText)
-	r.Resolve = warm(b)
+	warm(b, r)
 	h := r.Handler(func() error { return nil })
 	body, err := admissiontest.Review(namespace, img)
 	if err != nil {
@@ -89,6 +94,15 @@ func TestOneRequestWhenCold(t *testing.T) {
 		got, err := client.ResolveWithin(ctx, ref, time.Hour)
 		return got.Digest, err
 	}
+	r.Known = func(ref image.Reference) (image.Digest, bool) {
+		got, ok := client.Known(ref, time.Hour)
+		return got.Digest, ok
+	}
+	resolve, asked := r.Resolve, 0
+	r.Resolve = func(ctx context.Context, ref image.Reference, namespace string, secrets []string) (image.Digest, error) {
+		asked++
+		return resolve(ctx, ref, namespace, secrets)
+	}
 	for range 3 {
 		resp := r.Mutate(t.Context(), request(t, admissionv1.Create, pod("shop", "nginx:1.25.3"), ""))
 		if !strings.Contains(string(resp.Patch), "nginx:1.25.3@sha256:") {
@@ -97,5 +111,8 @@ func TestOneRequestWhenCold(t *testing.T) {
 	}
 	if got := reg.Requests(); len(got) != 1 || got[0] != "HEAD /v2/library/nginx/manifests/1.25.3" {
 		t.Errorf("requests: %q, want one HEAD", got)
+	}
+	if asked != 1 {
+		t.Errorf("asked %d times for what is known, want once", asked)
 	}
 }

@@ -156,8 +156,19 @@ func (r *Reviewer) pin(ctx context.Context, s *subject, p *patcher, resp *admiss
 	return true
 }
 
-// ask asks for all digests at a time, within one time limit.
-func (r *Reviewer) ask(ctx context.Context, s *subject, asked []*question) {
+// ask asks for all digests at a time, within one time limit. What is known takes
+// no goroutine: under load those would wait behind everybody else's reviews.
+func (r *Reviewer) ask(ctx context.Context, s *subject, questions []*question) {
+	var asked []*question
+	for _, q := range questions {
+		if r.Known != nil {
+			if d, ok := r.Known(q.ref); ok {
+				q.digest = d
+				continue
+			}
+		}
+		asked = append(asked, q)
+	}
 	if len(asked) == 0 {
 		return
 	}

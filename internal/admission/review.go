@@ -28,6 +28,9 @@ type Reviewer struct {
 	// Resolve says which digest a reference stands for now, with the pull
 	// secrets of a namespace; nil pins nothing.
 	Resolve func(ctx context.Context, ref image.Reference, namespace string, pullSecrets []string) (image.Digest, error)
+	// Known says the same where that needs no question, and at once; nil knows
+	// nothing.
+	Known func(ref image.Reference) (image.Digest, bool)
 	// NamespaceLabels returns the labels of a namespace, and nil if they are not
 	// known; nil knows none.
 	NamespaceLabels func(namespace string) map[string]string

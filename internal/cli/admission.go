@@ -22,6 +22,7 @@ import (
 	"github.com/tagwarden/tagwarden/internal/cluster"
 	"github.com/tagwarden/tagwarden/internal/event"
 	"github.com/tagwarden/tagwarden/internal/policy"
+	"github.com/tagwarden/tagwarden/internal/registry"
 	"github.com/tagwarden/tagwarden/internal/source/kube"
 )
 
@@ -150,8 +151,16 @@ func (f *admissionFlags) run(ctx context.Context, env Env) error {
 		Policy: s.policy.Load, Now: env.Now, Log: log, ResolveTimeout: f.resolveTimeout,
 	}
 	if !*f.offline {
-		if r.Resolve, err = s.resolver(); err != nil {
+		client, err := s.registry.client(s.log, nil)
+		if err != nil {
 			return err
+		}
+		if r.Resolve, err = s.resolver(client); err != nil {
+			return err
+		}
+		r.Known = func(ref image.Reference) (image.Digest, bool) {
+			got, ok := client.Known(ref, s.digestAge)
+			return got.Digest, ok
 		}
 	}
 	if f.cert != "" {
@@ -279,13 +288,10 @@ func (s *admissionServer) loadCertificate() error {
 }
 
 // resolver asks registries, with the pull secrets of pods if that is allowed.
-func (s *admissionServer) resolver() (func(context.Context, image.Reference, string, []string) (image.Digest, error), error) {
-	client, err := s.registry.client(s.log, nil)
-	if err != nil {
-		return nil, err
-	}
+func (s *admissionServer) resolver(client *registry.Client) (func(context.Context, image.Reference, string, []string) (image.Digest, error), error) {
 	asking := resolving{Client: client, log: s.log}
 	if *s.secrets {
+		var err error
 		if asking.cluster, err = kube.New(kube.Config{Kubeconfig: s.kubeconfig, Context: s.context, Log: s.log}); err != nil {
 			return nil, err
 		}

@@ -175,18 +175,10 @@ func (c *Client) Resolve(ctx context.Context, ref image.Reference) (Resolved, er
 // ResolveWithin is [Client.Resolve], but takes an answer that is not older
 // than maxAge.
 func (c *Client) ResolveWithin(ctx context.Context, ref image.Reference, maxAge time.Duration) (Resolved, error) {
-	repo := c.repository(ref)
-	name := "latest"
-	if ref.Tag() != "" {
-		name = ref.Tag()
-	}
-	if ref.Digest() != "" {
-		name = ref.Digest().String()
-	}
-	key := repo.host + "/" + repo.path + "@" + name
-	if r, ok := c.tags.get(key); ok && time.Since(r.At) < maxAge {
+	if r, ok := c.Known(ref, maxAge); ok {
 		return r, nil
 	}
+	repo, name, key := c.named(ref)
 	q := question{ref.String(), repo.host}
 	return share(ctx, c, q, "resolve "+key, func(ctx context.Context) (Resolved, error) {
 		// Another may have asked since.
@@ -199,6 +191,25 @@ func (c *Client) ResolveWithin(ctx context.Context, ref image.Reference, maxAge 
 		}
 		return r, err
 	})
+}
+
+// Known is what [Client.ResolveWithin] answers without asking a registry.
+func (c *Client) Known(ref image.Reference, maxAge time.Duration) (Resolved, bool) {
+	_, _, key := c.named(ref)
+	r, ok := c.tags.get(key)
+	return r, ok && time.Since(r.At) < maxAge
+}
+
+// named is what a reference is asked for by, and what the answer is kept by.
+func (c *Client) named(ref image.Reference) (repo repository, name, key string) {
+	repo, name = c.repository(ref), "latest"
+	if ref.Tag() != "" {
+		name = ref.Tag()
+	}
+	if ref.Digest() != "" {
+		name = ref.Digest().String()
+	}
+	return repo, name, repo.host + "/" + repo.path + "@" + name
 }
 
 // resolve asks for name, which is a tag, or want where that is not empty.

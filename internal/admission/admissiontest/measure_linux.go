@@ -1,10 +1,7 @@
 package admissiontest
 
 import (
-	"bytes"
-	"os"
 	"slices"
-	"strconv"
 	"testing"
 	"time"
 
@@ -16,25 +13,6 @@ func CPU() (time.Duration, error) {
 	var t unix.Timespec
 	err := unix.ClockGettime(unix.CLOCK_PROCESS_CPUTIME_ID, &t)
 	return time.Duration(t.Nano()), err
-}
-
-// Memory is what a process has in memory, in bytes (proc_pid_status(5)): of its
-// own, and pages of files, which are mostly the program itself and which
-// Kubernetes does not count while they are inactive.
-func Memory(pid string) (anon, file int64, err error) {
-	status, err := os.ReadFile("/proc/" + pid + "/status")
-	if err != nil {
-		return 0, 0, err
-	}
-	field := func(name string) (n int64) {
-		if _, rest, ok := bytes.Cut(status, []byte("\n"+name+":")); ok && err == nil {
-			line, _, _ := bytes.Cut(rest, []byte("kB"))
-			n, err = strconv.ParseInt(string(bytes.TrimSpace(line)), 10, 64)
-		}
-		return n << 10
-	}
-	anon, file = field("RssAnon"), field("RssFile")
-	return anon, file, err
 }
 
 // kept is how many of the last reviews the percentiles are of: so many that they
@@ -62,11 +40,11 @@ func Measure(b *testing.B, hook Hook, body []byte, allowed bool) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		began := time.Now() //nolint:forbidigo // the clock is what is read
+		began := time.Now()
 		if _, err := hook(b.Context(), body); err != nil {
 			b.Fatal(err)
 		}
-		wall[n%kept] = time.Since(began) //nolint:forbidigo // the same
+		wall[n%kept] = time.Since(began)
 		n++
 	}
 	after, err := CPU()
