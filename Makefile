@@ -14,7 +14,7 @@ export CGO_ENABLED ?= 0
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: build
 build: ## Build bin/tagwarden
@@ -66,6 +66,10 @@ bench-pin: build ## Measure pin beside its peers, which are built at first
 .PHONY: bench-scan
 bench-scan: build ## Measure scan beside its peers, which are built at first
 	cd bench && go run ./cmd/bench scan
+
+.PHONY: bench-admission
+bench-admission: build ## Measure admission beside its peers, which are built at first
+	cd bench && go run ./cmd/bench admission
 
 .PHONY: lint
 lint: ## Check the code with golangci-lint

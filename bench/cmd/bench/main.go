@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 func main() {
@@ -47,8 +48,23 @@ func run(ctx context.Context, args []string) error {
 		}
 		b := pinBench{files: *files, images: *images, runs: *runs, tagwarden: *tagwarden, bin: *bin}
 		return b.run(ctx)
+	case "admission":
+		benchtime := flags.Duration("benchtime", time.Second, "how long each engine answers each review; 0 leaves the engines out")
+		rate := flags.Int("rate", 5_000, "reviews a second for Tagwarden's server; 0 leaves it out")
+		connections := flags.Int("connections", 64, "over how many connections")
+		duration := flags.Duration("duration", 10*time.Second, "how long")
+		if err := flags.Parse(args[1:]); err != nil {
+			return err
+		}
+		if *benchtime < 0 || *rate < 0 || *connections <= 0 || *duration < time.Second {
+			return errUsage
+		}
+		b := admissionBench{
+			tagwarden: *tagwarden, bin: *bin, benchtime: *benchtime, rate: *rate, connections: *connections, duration: *duration,
+		}
+		return b.run(ctx)
 	}
 	return errUsage
 }
 
-var errUsage = errors.New("usage: bench scan|pin [-files N] [-images N] [-runs N] [-tagwarden FILE] [-bin FOLDER]")
+var errUsage = errors.New("usage: bench scan|pin|admission [-files N] [-images N] [-runs N] [-benchtime D] [-rate N] [-connections N] [-duration D] [-tagwarden FILE] [-bin FOLDER]")
