@@ -200,7 +200,7 @@ var pinKinds = []struct {
 		}
 	}},
 	{"Dockerfile", func(p *pinner) {
-		p.lines("# syntax=docker/dockerfile:1\nARG BASE=§\nFROM ${BASE} AS build\nRUN echo image: not/this:1 \\\n  && true\nFROM § AS final\nCOPY --from=build /a /b\nCOPY --from=§ /c /d\n")
+		p.lines("# escape=\\\nARG BASE=§\nFROM ${BASE} AS build\nRUN echo image: not/this:1 \\\n  && true\nFROM § AS final\nCOPY --from=build /a /b\nCOPY --from=§ /c /d\n")
 	}},
 	{"compose.yaml", func(p *pinner) {
 		p.lines("services: # all\n  web:\n    " + p.image("    ") + "    ports: [\"80:80\"]\n  db: {image: '§', restart: always}\n")
