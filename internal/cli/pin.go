@@ -164,7 +164,7 @@ func (f *pinFlags) valid(args []string) error {
 			return usage("--update=%s: %w", pattern, err)
 		}
 	}
-	return f.ran.valid(f.fromHistory, f.fromCluster)
+	return f.ran.valid(f.fromHistory, f.fromCluster, len(f.registry.secrets) > 0)
 }
 
 // A pinRun is one run of the command.

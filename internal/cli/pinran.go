@@ -38,18 +38,18 @@ func (f *ranFlags) add(cmd *cobra.Command) {
 	flags := cmd.Flags()
 	f.store = storeFlag(cmd, " for --from-history")
 	flags.StringVar(&f.at, "at", "", "what ran at this `time`, for --from-history; otherwise what the newest revision ran first")
-	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig `file` for --from-cluster (default $KUBECONFIG, ~/.kube/config, or the pod's service account)")
+	flags.StringVar(&f.kubeconfig, "kubeconfig", "", "kubeconfig `file` for --from-cluster and --pull-secret (default $KUBECONFIG, ~/.kube/config, or the pod's service account)")
 	flags.StringVar(&f.context, "context", "", "context of the kubeconfig")
 	flags.StringVar(&f.name, "cluster-name", "", "`name` of the cluster: in the lock file, or to select in the history")
 	flags.StringVarP(&f.namespace, "namespace", "n", "", "what runs in one namespace only")
 }
 
-func (f *ranFlags) valid(history, cluster bool) error {
+func (f *ranFlags) valid(history, cluster, secrets bool) error {
 	switch {
 	case f.at != "" && !history:
 		return usage("--at is for --from-history")
-	case (f.kubeconfig != "" || f.context != "") && !cluster:
-		return usage("--kubeconfig and --context are for --from-cluster")
+	case (f.kubeconfig != "" || f.context != "") && !cluster && !secrets:
+		return usage("--kubeconfig and --context are for --from-cluster and --pull-secret")
 	case (f.name != "" || f.namespace != "") && !history && !cluster:
 		return usage("--cluster-name and -n are for --from-history and --from-cluster")
 	}

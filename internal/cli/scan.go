@@ -95,7 +95,8 @@ one, could not be read, unless --allow-unscannable.`,
 	f.output = outputFlag(cmd, "table", "json", "sarif", "junit", "markdown", "github", "gitlab")
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		for _, name := range []string{"kubeconfig", "context", "cluster-name", "namespace", "all-namespaces", "selector"} {
-			if !f.cluster && cmd.Flags().Changed(name) {
+			ofSecret := len(f.registry.secrets) > 0 && (name == "kubeconfig" || name == "context")
+			if !f.cluster && !ofSecret && cmd.Flags().Changed(name) {
 				return usage("--%s is for a cluster; add --cluster", name)
 			}
 		}
